@@ -1,0 +1,2 @@
+#define OPERATION inb $0x80, %al
+#include "loops.h"
