@@ -1,0 +1,16 @@
+#!/bin/sh
+# Builds the harness and records every family: record.sh [seed] [output directory]
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+seed=${1:-1}
+data=${2:-$here/../data}
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+${CC:-gcc} -m32 -O2 -Wall -Wextra -Werror -ffreestanding -nostdlib -static -fno-pic -no-pie -fno-stack-protector -mno-sse \
+  -fno-asynchronous-unwind-tables -Wa,--noexecstack -o "$build/harness" "$here/harness.c"
+mkdir -p "$data"
+for family in alu unary muldiv shift bit mov cond branch branch16 stack string misc atomic segment fault; do
+  "$build/harness" "$family" "$seed" > "$build/$family.jsonl"
+  gzip -9n < "$build/$family.jsonl" > "$data/$family.jsonl.gz"
+  echo "$family: $(($(wc -l < "$build/$family.jsonl") - 1)) vectors"
+done
