@@ -14,7 +14,9 @@ import { fileURLToPath } from "node:url";
 const here = dirname(fileURLToPath(import.meta.url));
 const compiler = process.env.CC ?? "gcc";
 const compilerFlags = [
-  ..."-m32 -march=i686 -O2 -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror -ffreestanding -fno-builtin -fno-pic".split(" "),
+  ..."-m32 -march=i686 -O2 -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror -ffreestanding -fno-builtin -fno-pic".split(
+    " ",
+  ),
   ..."-fno-stack-protector -fno-asynchronous-unwind-tables -fno-ident -fno-tree-loop-distribute-patterns".split(" "),
   ..."-fcf-protection=none -mno-sse -mno-mmx -mno-80387 -mpreferred-stack-boundary=2 -Iinclude".split(" "),
 ];
@@ -50,7 +52,10 @@ function main(args) {
   const compile = (source) => {
     if (!compiled.has(source)) {
       const object = join(objects, `${source.replaceAll("/", "_")}.o`);
-      execFileSync(compiler, [...compilerFlags, "-c", source, "-o", object], { cwd: here, stdio: ["ignore", "inherit", "inherit"] });
+      execFileSync(compiler, [...compilerFlags, "-c", source, "-o", object], {
+        cwd: here,
+        stdio: ["ignore", "inherit", "inherit"],
+      });
       compiled.set(source, object);
     }
     return compiled.get(source);
@@ -63,13 +68,20 @@ function main(args) {
       const file = `${name}.elf`;
       if (wanted.length === 0 || wanted.includes(name)) {
         const inputs = [...common, ...program.sources].map(compile);
-        execFileSync(compiler, [...linkerFlags, "-o", join(out, file), ...inputs], { cwd: here, stdio: ["ignore", "inherit", "inherit"] });
+        execFileSync(compiler, [...linkerFlags, "-o", join(out, file), ...inputs], {
+          cwd: here,
+          stdio: ["ignore", "inherit", "inherit"],
+        });
       }
       const bytes = readFileSync(join(out, file));
       images[name] = { file, sha256: createHash("sha256").update(bytes).digest("hex"), ...program };
     }
     const manifest = {
-      toolchain: { compiler: version(compiler), linker: version("ld"), flags: [...compilerFlags, ...linkerFlags].join(" ") },
+      toolchain: {
+        compiler: version(compiler),
+        linker: version("ld"),
+        flags: [...compilerFlags, ...linkerFlags].join(" "),
+      },
       images,
     };
     writeFileSync(join(out, "MANIFEST.json"), `${JSON.stringify(manifest, null, 2)}\n`);

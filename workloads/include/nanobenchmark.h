@@ -35,7 +35,8 @@ struct nanobenchmark {
 };
 extern const struct nanobenchmark nanobenchmark; /* the program's */
 
-void report(const char *unit); /* driver.c: the t: line */
+/* report.c */
+void report(const char *unit);                          /* the t: line */
 void expect(const char *what, u32 value, u32 expected); /* panics when they differ; digests the value */
 #endif
 #endif

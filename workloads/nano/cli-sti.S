@@ -1,0 +1,3 @@
+/* In this order the loop begins and ends with interrupts off. */
+#define OPERATION sti; cli
+#include "loops.h"

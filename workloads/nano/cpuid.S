@@ -1,0 +1,3 @@
+#define BEFORE movl $1, %eax
+#define OPERATION cpuid
+#include "loops.h"

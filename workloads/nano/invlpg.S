@@ -1,0 +1,3 @@
+#define LOOP_BEGIN movl $0x40000000, %edi /* WINDOW */
+#define OPERATION invlpg (%edi)
+#include "loops.h"

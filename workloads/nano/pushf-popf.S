@@ -1,0 +1,2 @@
+#define OPERATION pushfl; popfl
+#include "loops.h"

@@ -1,0 +1,2 @@
+#define OPERATION rdtsc
+#include "loops.h"

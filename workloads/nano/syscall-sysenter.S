@@ -1,0 +1,12 @@
+/* ECX and EDX say where SYSEXIT returns to; loading them is in both loops. */
+#define LOOP_SECTION .user.text
+#define BEFORE movl %esp, %ecx; movl $after_sysenter, %edx
+#define OPERATION sysenter; after_sysenter:
+#include "loops.h"
+
+    .text
+    .p2align 6
+    .globl minimal_sysenter
+minimal_sysenter:
+    incl syscall_count
+    sysexit
