@@ -2,7 +2,7 @@
 // Arguments go to vitest: `npm test -- test/clock.test.ts`.
 
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SetupError, setup } from "./setup.mjs";
@@ -11,37 +11,43 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const resultFile = join(root, ".cache", `tests-${process.pid}.json`);
 
 function main() {
-  try {
-    setup();
-  } catch (error) {
-    if (!(error instanceof SetupError)) throw error;
-    process.stderr.write(`ringlab: ${error.message.trimEnd()}\n`);
-    finish({ passed: 0, failed: 1, skipped: 0 }, error.exitCode);
+  const broken = setUp();
+  const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
+  if (!existsSync(vitest)) {
+    finish({ passed: 0, failed: 1, skipped: 0 }, 1);
     return;
   }
   mkdirSync(dirname(resultFile), { recursive: true });
-  const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
-  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${resultFile}`];
+  const reporters = ["--reporter=default", `--reporter=${join(root, "scripts", "totals-reporter.mjs")}`];
   const { status } = spawnSync(process.execPath, [vitest, "run", ...reporters, ...process.argv.slice(2)], {
     cwd: root,
     stdio: ["ignore", "inherit", "inherit"],
+    env: { ...process.env, RINGLAB_TEST_TOTALS: resultFile },
   });
-  finish(count(status), status ?? 1);
+  const totals = count(status);
+  if (broken) totals.failed++;
+  finish(totals, broken ? 1 : (status ?? 1));
 }
 
-/** Totals of the run. What fails outside a test (a file that does not load, a stray rejection) counts as a failure. */
-function count(status) {
-  const totals = { passed: 0, failed: 0, skipped: 0 };
+/** Returns whether set-up failed. Tests read the sources, so most can run, and tell more, when compiling failed. */
+function setUp() {
   try {
-    const result = JSON.parse(readFileSync(resultFile, "utf8"));
-    totals.passed = result.numPassedTests;
-    totals.failed = result.numFailedTests;
-    totals.skipped = result.numPendingTests + result.numTodoTests;
-    totals.failed += result.testResults.filter(
-      (file) => file.status === "failed" && !file.assertionResults.some((test) => test.status === "failed"),
-    ).length;
+    setup();
+    return false;
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    process.stderr.write(`ringlab: ${error.message.trimEnd()}\n`);
+    return true;
+  }
+}
+
+/** Totals as the reporter left them; a run that failed without a failed test (vitest itself broke) counts as one. */
+function count(status) {
+  let totals = { passed: 0, failed: 0, skipped: 0 };
+  try {
+    totals = JSON.parse(readFileSync(resultFile, "utf8"));
   } catch {
-    // vitest did not get as far as writing its results: its exit status says it all.
+    // vitest did not get as far as reporting: its exit status says it all.
   }
   rmSync(resultFile, { force: true });
   if (status !== 0 && totals.failed === 0) totals.failed = 1;
