@@ -1,7 +1,7 @@
 /* ECX and EDX say where SYSEXIT returns to; loading them is in both loops. */
 #define LOOP_SECTION .user.text
-#define BEFORE movl %esp, %ecx; movl $after_sysenter, %edx
-#define OPERATION sysenter; after_sysenter:
+#define BEFORE movl %esp, %ecx; movl $.Lafter_sysenter, %edx
+#define OPERATION sysenter; .Lafter_sysenter:
 #include "loops.h"
 
     .text

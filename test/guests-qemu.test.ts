@@ -1,0 +1,82 @@
+// The guest images on QEMU: the same images and the same expected output as on the simulated machine.
+// RINGLAB_UPDATE_EXPECTED=1 writes workloads/images/<name>.expected instead of comparing with it.
+
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { imagesFolder, qemuVersion, readManifest, root, runOnQemu } from "./guests.ts";
+
+const manifest = readManifest();
+const nanobenchmarks = Object.keys(manifest.images).filter((name) => manifest.images[name]?.kind === "nanobenchmark");
+const image = (name: string): string => join(imagesFolder, `${name}.elf`);
+const update = process.env["RINGLAB_UPDATE_EXPECTED"] === "1";
+
+/** The table of docs/nanobenchmarks/README.md: instructions per iteration by nanobenchmark. */
+function documentedInstructions(): Map<string, number> {
+  const page = readFileSync(join(root, "docs", "nanobenchmarks", "README.md"), "utf8");
+  const rows = page.matchAll(/^\| \[([\w-]+)\]\(\1\.md\) *\| [03] *\|[^|]*\| (\d+) *\|/gm);
+  return new Map([...rows].map((row) => [row[1] ?? "", Number(row[2])]));
+}
+
+test("every nanobenchmark has a page and a row in the index", () => {
+  expect([...documentedInstructions().keys()].sort()).toEqual([...nanobenchmarks].sort());
+  for (const name of nanobenchmarks)
+    expect(existsSync(join(root, "docs", "nanobenchmarks", `${name}.md`)), name).toBe(true);
+});
+
+test("every image in the folder is in the manifest and has its expected output", () => {
+  const files = readdirSync(imagesFolder).filter((file) => file.endsWith(".elf"));
+  expect(files.sort()).toEqual(
+    Object.values(manifest.images)
+      .map(({ file }) => file)
+      .sort(),
+  );
+  if (!update)
+    for (const name of Object.keys(manifest.images))
+      expect(existsSync(join(imagesFolder, `${name}.expected`)), name).toBe(true);
+});
+
+describe.skipIf(qemuVersion === "")(`on ${qemuVersion === "" ? "QEMU (not installed: skipped)" : qemuVersion}`, () => {
+  test.for(Object.keys(manifest.images))("%s exits with status 0 and prints what is expected", (name) => {
+    const run = runOnQemu(image(name));
+    const expected = join(imagesFolder, `${name}.expected`);
+    if (update) writeFileSync(expected, run.lines);
+    expect(run.lines).toBe(readFileSync(expected, "utf8"));
+    expect(run.status).toBe(0);
+  });
+
+  test.for(nanobenchmarks.filter((name) => name !== "timer-interrupt"))(
+    "one iteration of %s executes as many instructions as its page says",
+    (name) => {
+      const perIteration = runOnQemu(image(name))
+        .timed.join("")
+        .match(/per-iteration=(-?[\d.]+)/)?.[1];
+      expect(Number(perIteration)).toBe(documentedInstructions().get(name));
+    },
+  );
+
+  test("the number of iterations comes from the command line", () => {
+    const run = runOnQemu(image("in"), "iterations=200 warm-up=7");
+    expect(run.lines).toContain("iterations 200, warm-up 7\n");
+    expect(run.timed.join("")).toMatch(/base=6\d\d /); // three instructions an iteration
+  });
+
+  test("a parameter that is not a number is a panic with status 1", () => {
+    const run = runOnQemu(image("in"), "iterations=many");
+    expect(run.status).toBe(1);
+    expect(run.lines).toContain("panic: command line: iterations needs a decimal number\n");
+  });
+
+  test("more PTE stores than there are PTEs are refused", () => {
+    const run = runOnQemu(image("ptemod-p2np"), "iterations=2049");
+    expect(run.status).toBe(1);
+    expect(run.lines).toContain("panic: ptemod-p2np: at most 2048 iterations\n");
+  });
+
+  test("another scale gives another digest", () => {
+    const digestOf = (scale: number): string | undefined =>
+      runOnQemu(image("compute"), `scale=${scale}`).lines.match(/digest (0x[\da-f]{8})/)?.[1];
+    expect(digestOf(1)).toBeDefined();
+    expect(digestOf(1)).not.toBe(digestOf(2));
+  });
+});

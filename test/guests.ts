@@ -1,0 +1,68 @@
+// The committed guest images and a way to run one on QEMU, for the tests of workloads/.
+
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+
+export const root = resolve(import.meta.dirname, "..");
+export const imagesFolder = join(root, "workloads", "images");
+
+export interface Manifest {
+  readonly toolchain: { readonly compiler: string; readonly linker: string; readonly flags: string };
+  readonly images: Readonly<
+    Record<
+      string,
+      {
+        readonly file: string;
+        readonly sha256: string;
+        readonly kind: "nanobenchmark" | "compute" | "test";
+        readonly description: string;
+        readonly timeless: boolean;
+        readonly memoryMb: number;
+        readonly parameters: Readonly<Record<string, number>>;
+        readonly regions: Readonly<Record<string, string>>;
+      }
+    >
+  >;
+}
+
+export function readManifest(folder: string = imagesFolder): Manifest {
+  return JSON.parse(readFileSync(join(folder, "MANIFEST.json"), "utf8")) as Manifest;
+}
+
+const qemu = "qemu-system-i386";
+export const qemuVersion = spawnSync(qemu, ["--version"], { encoding: "utf8" }).stdout?.split("\n")[0] ?? "";
+
+export interface QemuRun {
+  /** Guest exit status as written to the exit port. */
+  readonly status: number;
+  /** Serial lines that may not depend on the machine. */
+  readonly lines: string;
+  /** Serial lines that begin `t:`. */
+  readonly timed: readonly string[];
+}
+
+/**
+ * Boots an image. QEMU's virtual time is one nanosecond per executed guest instruction (-icount shift=0), and its TSC
+ * counts those, so that `t:` lines are instruction counts and a busy host cannot disturb the timer's guest.
+ */
+export function runOnQemu(image: string, commandLine = ""): QemuRun {
+  const result = spawnSync(
+    qemu,
+    [
+      ...["-kernel", image, "-append", commandLine, "-m", "64", "-no-reboot", "-nodefaults", "-accel", "tcg"],
+      ...["-display", "none", "-vga", "none", "-serial", "stdio", "-icount", "shift=0,sleep=off"],
+      ...["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"],
+    ],
+    { encoding: "utf8", timeout: 50_000, stdio: ["ignore", "pipe", "pipe"] },
+  );
+  // isa-debug-exit ends QEMU with (status << 1) | 1; 0 is a shutdown, for instance after a triple fault.
+  if (result.status === null || (result.status & 1) === 0)
+    throw new Error(`${image}: QEMU ended with ${result.status ?? result.signal}: ${result.stdout}${result.stderr}`);
+  const lines = result.stdout.replaceAll("\r", "").split(/(?<=\n)/);
+  return {
+    status: result.status >> 1,
+    lines: lines.filter((line) => !line.startsWith("t:")).join(""),
+    timed: lines.filter((line) => line.startsWith("t:")),
+  };
+}
