@@ -120,7 +120,7 @@ static const struct row rows[] = {
   {"stack", "PUSH Iz", "68 iz", 0, "vs", NONE, 100}, {"stack", "PUSH Ib", "6A ib", 0, "vs", NONE, 100},
   {"stack", "PUSH Ev", "FF /6", 0, "vs", NONE, 150}, {"stack", "POP Ev", "8F /0", 0, "vs", NONE, 200},
   {"stack", "PUSHA", "60", 0, "vsK", NONE, 120}, {"stack", "POPA", "61", 0, "vsK", NONE, 120},
-  {"stack", "PUSHF", "9C", 0, "vs", NONE, 150}, {"stack", "POPF", "9D", 0, "vs", POPFLAGS, 250},
+  {"stack", "PUSHF", "9C", 0, "vs", NONE, 150}, {"stack", "POPF", "9D", 0, "vsK", POPFLAGS, 250},
   {"stack", "ENTER Iw,Ib", "C8 iw ib", 0, "dsK", ENTERI, 300}, {"stack", "LEAVE", "C9", 0, "v", LEAVEF, 120},
 
   STR("MOVS", "A4", "A5"), STR("CMPS", "A6", "A7"), STR("STOS", "AA", "AB"), STR("LODS", "AC", "AD"), STR("SCAS", "AE", "AF"),

@@ -227,7 +227,9 @@ static void build(const struct form *f, int n) {
     case IRETD:
       poke(v.gpr[ESP], codeTarget(), 4); poke(v.gpr[ESP] + 4, codeSelector() | rnd() << 16, 4);
       poke(v.gpr[ESP] + 8, rnd() & POPPED, 4); break;
-    case POPFLAGS: poke(v.gpr[ESP], rnd() & POPPED, 4); break;
+    case POPFLAGS: /* the read-only page would give any flags */
+      if (!below(8)) v.gpr[ESP] = DATA + 0x1fff + below(0x800);
+      poke(v.gpr[ESP], rnd() & POPPED, 4); break;
     case POPSEL: poke(v.gpr[ESP], selector() | rnd() << 16, 4); break;
     case LEAVEF: v.gpr[EBP] = place(bytes, 1); break;
     case ENTERI: v.gpr[EBP] = DATA + 0x400 + below(0x1000); v.gpr[ESP] = DATA + 0x800 + below(0x1400); break;
