@@ -242,7 +242,7 @@ static void build(const struct form *f, int n) {
   /* Prefixes, in any order; a mandatory F2/F3 belongs to the encoding. */
   u8 prefix[4]; int prefixes = 0;
   int memoryAccess = f->memory || sp == STRING || sp == XLAT || has(row->enc, 'm');
-  if (memoryAccess && !has(a, 'n') && !below(6)) prefix[prefixes++] = "\x26\x2e\x36\x3e\x64\x65"[below(6)];
+  if (memoryAccess && !has(a, 'n') && !(has(a, 's') && stackFault) && !below(6)) prefix[prefixes++] = "\x26\x2e\x36\x3e\x64\x65"[below(6)];
   if (f->memory && has(a, 'L') && !below(5)) prefix[prefixes++] = 0xf0;
   if (size == 16) prefix[prefixes++] = 0x66;
   if (address16) prefix[prefixes++] = 0x67;
