@@ -1,0 +1,231 @@
+/**
+ * Physical memory of one machine, in one `WebAssembly.Memory` whose size never changes, so that views stay valid and
+ * compiled code can share it:
+ *
+ *     0                    state of processor 0 .. 15 (CORE_STATE_BYTES each)
+ *     TIME_AREA_OFFSET     clock and accounts (TIME_AREA_CELLS cells of f64)
+ *     RAM_OFFSET           RAM, from host-physical address 0
+ *
+ * RAM is little-endian and without holes. Addresses beyond it are not this file's business: the MMU sends them to
+ * the bus. Typed-array views assume a little-endian host.
+ */
+import { TIME_AREA_CELLS } from "../ledger.ts";
+import { PAGE_SIZE } from "./address.ts";
+
+/** Bytes of the control area given to each processor; equals STATE_BYTES of cpu/state.ts (a test holds this). */
+export const CORE_STATE_BYTES = 2048;
+export const MAX_CORES = 16;
+/** Byte offset of the time area in the shared memory. */
+export const TIME_AREA_OFFSET = MAX_CORES * CORE_STATE_BYTES;
+/** Byte offset of RAM in the shared memory. */
+export const RAM_OFFSET = 0x10000;
+/** Largest RAM: byte offsets into the shared memory must stay below 2^31. */
+export const MAX_RAM_BYTES = 0x7fff0000 - RAM_OFFSET;
+
+/** Bytes of RAM that one mark of `codeGranules` stands for. */
+export const CODE_GRANULE_BYTES = 64;
+export const CODE_GRANULE_SHIFT = 6;
+
+const WASM_PAGE_BYTES = 0x10000;
+
+/** Why a physical reference was made. Data references that hit the engine's fast path are not counted. */
+export const REFERENCE_REASONS = [
+  "pml4e",
+  "pdpte",
+  "pde",
+  "pte",
+  "nested-pml4e",
+  "nested-pdpte",
+  "nested-pde",
+  "nested-pte",
+  "descriptor",
+  "vmcs",
+  "vmx-bitmap",
+  "monitor",
+  "device",
+] as const;
+export type ReferenceReason = (typeof REFERENCE_REASONS)[number];
+
+/** Number of each reason. */
+export const REASON = Object.fromEntries(REFERENCE_REASONS.map((reason, index) => [reason, index])) as Readonly<
+  Record<ReferenceReason, number>
+>;
+
+/** RAM as plain data for save and restore; frames that hold only zeroes are left out. */
+export interface SavedMemory {
+  readonly ramBytes: number;
+  /** Pairs of page number and the page's bytes. */
+  readonly pages: readonly (readonly [page: number, bytes: Uint8Array])[];
+  readonly references: readonly number[];
+}
+
+const ignoreCodeWrite = (_address: number, _bytes: number): void => {};
+
+export class PhysicalMemory {
+  readonly wasm: WebAssembly.Memory;
+  readonly buffer: ArrayBuffer;
+  readonly ramBytes: number;
+  /** The whole shared memory; RAM begins at index RAM_OFFSET. */
+  readonly u8: Uint8Array;
+  readonly u16: Uint16Array;
+  readonly i32: Int32Array;
+  /** The whole shared memory, for unaligned accesses. */
+  readonly view: DataView;
+  /** Cells of the clock and the ledger. */
+  readonly timeCells: Float64Array;
+  /** Non-zero for each CODE_GRANULE_BYTES of RAM from which code has been cached; the code cache sets and clears it. */
+  readonly codeGranules: Uint8Array;
+  /** Called after a write, from wherever it comes, that touched a marked granule; `address` is host-physical. */
+  onCodeWrite: (address: number, bytes: number) => void = ignoreCodeWrite;
+  /** References by reason (index: REASON). */
+  readonly references = new Float64Array(REFERENCE_REASONS.length);
+
+  /** `ramBytes` must be a multiple of 4 KB, at least 64 KB and at most MAX_RAM_BYTES. */
+  constructor(ramBytes: number) {
+    if (ramBytes % PAGE_SIZE !== 0 || ramBytes < 0x10000 || ramBytes > MAX_RAM_BYTES) {
+      throw new Error(`RAM of ${ramBytes} bytes: must be a multiple of ${PAGE_SIZE} from 65536 to ${MAX_RAM_BYTES}`);
+    }
+    const pages = Math.ceil((RAM_OFFSET + ramBytes) / WASM_PAGE_BYTES);
+    this.wasm = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    this.buffer = this.wasm.buffer;
+    this.ramBytes = ramBytes;
+    this.u8 = new Uint8Array(this.buffer);
+    this.u16 = new Uint16Array(this.buffer);
+    this.i32 = new Int32Array(this.buffer);
+    this.view = new DataView(this.buffer);
+    this.timeCells = new Float64Array(this.buffer, TIME_AREA_OFFSET, TIME_AREA_CELLS);
+    this.codeGranules = new Uint8Array(ramBytes / CODE_GRANULE_BYTES);
+  }
+
+  /** Byte offset of a processor's state in `buffer`. */
+  stateOffset(core: number): number {
+    if (core < 0 || core >= MAX_CORES) throw new Error(`core ${core}: a machine has at most ${MAX_CORES}`);
+    return core * CORE_STATE_BYTES;
+  }
+
+  /** Whether all of `bytes` bytes from `address` are RAM. */
+  contains(address: number, bytes: number): boolean {
+    return address + bytes <= this.ramBytes;
+  }
+
+  read8(address: number): number {
+    return this.u8[RAM_OFFSET + address] as number;
+  }
+
+  read16(address: number): number {
+    return this.view.getUint16(RAM_OFFSET + address, true);
+  }
+
+  /** Reads 32 bits as a signed integer; any alignment. */
+  read32(address: number): number {
+    return this.view.getInt32(RAM_OFFSET + address, true);
+  }
+
+  /** Reads 64 bits into two 32-bit words of `into`, low word first. */
+  read64(address: number, into: Int32Array, index: number): void {
+    into[index] = this.view.getInt32(RAM_OFFSET + address, true);
+    into[index + 1] = this.view.getInt32(RAM_OFFSET + address + 4, true);
+  }
+
+  write8(address: number, value: number): void {
+    this.u8[RAM_OFFSET + address] = value;
+    if (this.codeGranules[address >>> CODE_GRANULE_SHIFT] !== 0) this.onCodeWrite(address, 1);
+  }
+
+  write16(address: number, value: number): void {
+    this.view.setUint16(RAM_OFFSET + address, value, true);
+    this.#wrote(address, 2);
+  }
+
+  write32(address: number, value: number): void {
+    this.view.setInt32(RAM_OFFSET + address, value, true);
+    this.#wrote(address, 4);
+  }
+
+  /** Writes two 32-bit words of `from`, low word first. */
+  write64(address: number, from: Int32Array, index: number): void {
+    this.view.setInt32(RAM_OFFSET + address, from[index] as number, true);
+    this.view.setInt32(RAM_OFFSET + address + 4, from[index + 1] as number, true);
+    this.#wrote(address, 8);
+  }
+
+  /** Copies bytes into RAM. */
+  copyIn(address: number, bytes: Uint8Array): void {
+    this.#mustContain(address, bytes.length);
+    this.u8.set(bytes, RAM_OFFSET + address);
+    this.#wroteRange(address, bytes.length);
+  }
+
+  /** A copy of `length` bytes of RAM. */
+  copyOut(address: number, length: number): Uint8Array {
+    this.#mustContain(address, length);
+    return this.u8.slice(RAM_OFFSET + address, RAM_OFFSET + address + length);
+  }
+
+  /** Sets `length` bytes of RAM to `value`. */
+  fill(address: number, length: number, value = 0): void {
+    this.#mustContain(address, length);
+    this.u8.fill(value, RAM_OFFSET + address, RAM_OFFSET + address + length);
+    this.#wroteRange(address, length);
+  }
+
+  /** Counts one reference; `reason` is a value of REASON. */
+  countReference(reason: number): void {
+    this.references[reason] = (this.references[reason] as number) + 1;
+  }
+
+  /** References by name of their reason. */
+  counters(): Record<string, number> {
+    const counters: Record<string, number> = {};
+    REFERENCE_REASONS.forEach((reason, index) => {
+      counters[`references.${reason}`] = this.references[index] as number;
+    });
+    return counters;
+  }
+
+  /** RAM and reference counts; processor state and time area are saved by their owners. */
+  save(): SavedMemory {
+    const pages: [number, Uint8Array][] = [];
+    for (let page = 0; page < this.ramBytes / PAGE_SIZE; page++) {
+      const first = (RAM_OFFSET + page * PAGE_SIZE) / 4;
+      const words = this.i32.subarray(first, first + PAGE_SIZE / 4);
+      if (words.some((word) => word !== 0)) pages.push([page, this.copyOut(page * PAGE_SIZE, PAGE_SIZE)]);
+    }
+    return { ramBytes: this.ramBytes, pages, references: Array.from(this.references) };
+  }
+
+  /** Restores what `save` gave. Code caches must be dropped by their owner: `codeGranules` is cleared. */
+  restore(saved: SavedMemory): void {
+    if (saved.ramBytes !== this.ramBytes) {
+      throw new Error(`saved RAM has ${saved.ramBytes} bytes, this machine has ${this.ramBytes}`);
+    }
+    this.u8.fill(0, RAM_OFFSET, RAM_OFFSET + this.ramBytes);
+    for (const [page, bytes] of saved.pages) this.u8.set(bytes, RAM_OFFSET + page * PAGE_SIZE);
+    this.references.set(saved.references);
+    this.codeGranules.fill(0);
+  }
+
+  #wrote(address: number, bytes: number): void {
+    const granules = this.codeGranules;
+    const first = granules[address >>> CODE_GRANULE_SHIFT] as number;
+    const last = granules[(address + bytes - 1) >>> CODE_GRANULE_SHIFT] as number;
+    if ((first | last) !== 0) this.onCodeWrite(address, bytes);
+  }
+
+  #wroteRange(address: number, bytes: number): void {
+    if (bytes === 0) return;
+    const last = (address + bytes - 1) >>> CODE_GRANULE_SHIFT;
+    for (let granule = address >>> CODE_GRANULE_SHIFT; granule <= last; granule++) {
+      if (this.codeGranules[granule] !== 0) {
+        this.onCodeWrite(address, bytes);
+        return;
+      }
+    }
+  }
+
+  #mustContain(address: number, bytes: number): void {
+    if (address < 0 || !this.contains(address, bytes)) {
+      throw new Error(`${bytes} bytes at 0x${address.toString(16)} are outside RAM of ${this.ramBytes} bytes`);
+    }
+  }
+}
