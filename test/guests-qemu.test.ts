@@ -67,6 +67,13 @@ describe.skipIf(qemuVersion === "")(`on ${qemuVersion === "" ? "QEMU (not instal
     expect(run.lines).toContain("panic: command line: iterations needs a decimal number\n");
   });
 
+  test("16 MB of memory are enough for the largest guest, and 8 MB are refused", () => {
+    expect(runOnQemu(image("ptemod-p2np"), "iterations=2048", 16).status).toBe(0);
+    const run = runOnQemu(image("in"), "", 8);
+    expect(run.status).toBe(1);
+    expect(run.lines).toContain("panic: a machine of 16 MB is needed");
+  });
+
   test("more PTE stores than there are PTEs are refused", () => {
     const run = runOnQemu(image("ptemod-p2np"), "iterations=2049");
     expect(run.status).toBe(1);

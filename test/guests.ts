@@ -46,11 +46,22 @@ export interface QemuRun {
  * Boots an image. QEMU's virtual time is one nanosecond per executed guest instruction (-icount shift=0), and its TSC
  * counts those, so that `t:` lines are instruction counts and a busy host cannot disturb the timer's guest.
  */
-export function runOnQemu(image: string, commandLine = ""): QemuRun {
+export function runOnQemu(image: string, commandLine = "", memoryMb = 64): QemuRun {
   const result = spawnSync(
     qemu,
     [
-      ...["-kernel", image, "-append", commandLine, "-m", "64", "-no-reboot", "-nodefaults", "-accel", "tcg"],
+      ...[
+        "-kernel",
+        image,
+        "-append",
+        commandLine,
+        "-m",
+        String(memoryMb),
+        "-no-reboot",
+        "-nodefaults",
+        "-accel",
+        "tcg",
+      ],
       ...["-display", "none", "-vga", "none", "-serial", "stdio", "-icount", "shift=0,sleep=off"],
       ...["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"],
     ],

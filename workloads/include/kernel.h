@@ -65,11 +65,12 @@ extern u32 syscall_count;
 #define PTE_G 0x100u
 #define PTE_FRAME 0xFFFFF000u
 #define IDENTITY_END 0x01000000u
+#define FRAMES_END 0x00F00000u /* below 16 MB, of which firmware may keep some */
 #define WINDOW 0x40000000u /* linear addresses from here are free for programs */
 
 extern u32 page_directory[1024];
 void paging_init(void);
-u32 frame_alloc(void);                                /* physical address of a zeroed page frame below 16 MB */
+u32 frame_alloc(void);                                /* physical address of a zeroed page frame below FRAMES_END */
 u32 *pte_of(u32 linear);                              /* the PTE in the active tables, 0 without a page table */
 void map_page(u32 linear, u32 physical, u32 flags);   /* makes the page table if need be; no INVLPG */
 void unmap_page(u32 linear);                          /* PTE = 0 and INVLPG */

@@ -4,7 +4,7 @@
 #define MULTIBOOT_LOADER_MAGIC 0x2BADB002u
 #define INFO_MEMORY 0x1u
 #define INFO_CMDLINE 0x4u
-#define MEMORY_NEEDED_KB (15u << 10) /* above the first megabyte */
+#define MEMORY_NEEDED_KB ((FRAMES_END >> 10) - 1024) /* above the first megabyte */
 
 struct multiboot_info {
     u32 flags, mem_lower, mem_upper, boot_device, cmdline;
@@ -17,7 +17,7 @@ void parameters_init(u32 multiboot_magic, u32 multiboot_info) {
     const struct multiboot_info *info = (const struct multiboot_info *)multiboot_info;
     if (multiboot_magic != MULTIBOOT_LOADER_MAGIC) return; /* a plain ELF loader: all defaults */
     if ((info->flags & INFO_MEMORY) && info->mem_upper < MEMORY_NEEDED_KB)
-        panic("16 MB of memory needed, %u KB above 1 MB found", info->mem_upper);
+        panic("a machine of 16 MB is needed; %u KB above 1 MB found", info->mem_upper);
     if (info->flags & INFO_CMDLINE) {
         const char *from = (const char *)info->cmdline;
         for (u32 i = 0; i < sizeof command_line - 1 && from[i]; i++) command_line[i] = from[i];

@@ -13,7 +13,7 @@ u32 frame_alloc(void) {
     if (!next_frame) next_frame = (u32)image_end; /* kernel.ld aligns it */
     u32 frame = next_frame;
     next_frame += PAGE_SIZE;
-    if (next_frame > IDENTITY_END) panic("out of page frames");
+    if (next_frame > FRAMES_END) panic("out of page frames");
     memset((void *)frame, 0, PAGE_SIZE);
     return frame;
 }
