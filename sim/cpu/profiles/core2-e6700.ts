@@ -164,7 +164,7 @@ export const core2_e6700: Profile = {
     writeCr0: derived(180, SERIALISING),
     writeCr3: derived(180, SERIALISING),
     writeCr4: derived(180, SERIALISING),
-    clts: derived(17, "as CLI"),
+    clts: derived(17, "as CLI: one bit of a control register"),
     readDr: scaled("readDr"),
     writeDr: derived(180, SERIALISING),
     descriptorTableLoad: derived(180, SERIALISING),

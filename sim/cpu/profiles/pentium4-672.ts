@@ -210,7 +210,7 @@ export const pentium4_672: Profile = {
     walkStart: derived(29, "ILM-004 less ILM-003: a DTLB miss costs 37 = walkStart + 2 references of 4"),
     walkReference: published(4, "ILM-001", "first-level hit"),
     walkUpdate: publishedRounded(81.7, "ILX-007", "a locked read-modify-write"),
-    apicRead: derived(149, "as apicWrite"),
+    apicRead: derived(149, "as apicWrite: the same register block"),
     apicWrite: derived(149, "AA06N-007: writing the TPR as CR8 takes 150 = apicWrite + the store's own 1"),
     // VMX
     vmxon: derived(412, "no value published: priced like CPUID, serialising with checks"),
