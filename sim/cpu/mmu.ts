@@ -20,7 +20,7 @@
  * there by IA32_APIC_BASE is not seen); PAE and 4-level paging stop as unmodelled here, though the walker knows them.
  */
 import type { Ledger } from "../ledger.ts";
-import { PAGE_SIZE, pageBase, pageOffset, wrap32 } from "../memory/address.ts";
+import { lowBits, PAGE_SIZE, pageBase, pageNumberAt, pageOffset, wrap32 } from "../memory/address.ts";
 import { PAGING_32, type Tables, tablesOf } from "../memory/page-tables.ts";
 import { CODE_GRANULE_SHIFT, type PhysicalMemory, RAM_OFFSET, REASON } from "../memory/physical.ts";
 import { type SavedTlb, TLB_ATTRIBUTE, Tlb } from "../memory/tlb.ts";
@@ -67,6 +67,7 @@ const FILLED_PARTS = 4;
 const FETCH_BITS = 8;
 const FETCH_MASK = (1 << FETCH_BITS) - 1;
 const NO_PAGE = -1;
+const FILLED_LIST = 512;
 
 /** CPUID.1:EDX bit 17. */
 const CPUID_PSE36 = 1 << 17;
@@ -90,6 +91,9 @@ export class Mmu implements TableMemory {
   /** Fast table: linear page number (20 bits), and byte offset of its frame in the shared memory. */
   readonly #tags = new Int32Array(FAST_PARTS << FAST_BITS).fill(NO_PAGE);
   readonly #frames = new Int32Array(FAST_PARTS << FAST_BITS);
+  /** Slots filled since the last clearing, so that clearing need not touch the whole table; more than fit: it does. */
+  readonly #filled = new Int32Array(FILLED_LIST);
+  #filledCount = 0;
   /** The same for fetches: supervisor, then user; the frame is a host-physical address. */
   readonly #fetchTags = new Int32Array(2 << FETCH_BITS).fill(NO_PAGE);
   readonly #fetchFrames = new Float64Array(2 << FETCH_BITS);
@@ -240,7 +244,7 @@ export class Mmu implements TableMemory {
       if (entry < 0) {
         this.#dataMisses++;
         this.#dataWalks++;
-        entry = this.#walkInto(tlb, address, access);
+        entry = this.#walkInto(tlb, address, access, -1);
         if (entry < 0) return -1;
       } else {
         this.#dataSecondLevelHits++;
@@ -251,12 +255,12 @@ export class Mmu implements TableMemory {
     if (!this.#permits(attributes, access)) return this.#fault(address, this.#errorCode(access));
     if ((access & ACCESS.WRITE) !== 0 && (attributes & TLB_ATTRIBUTE.DIRTY) === 0) {
       this.#dataWalks++;
-      entry = this.#walkInto(tlb, address, access);
+      entry = this.#walkInto(tlb, address, access, entry);
       if (entry < 0) return -1;
       attributes = tlb.attributes[entry] as number;
     }
     const base = tlb.bases[entry] as number;
-    const physical = base + (address % 2 ** (tlb.shifts[entry] as number));
+    const physical = base + lowBits(address, tlb.shifts[entry] as number);
     this.#fillFast(address, pageBase(physical), attributes);
     return physical;
   }
@@ -286,7 +290,9 @@ export class Mmu implements TableMemory {
    * CR0.PG and CR0.WP; harmless at any time.
    */
   pagingChanged(): void {
-    this.#tags.fill(NO_PAGE, 0, FILLED_PARTS << FAST_BITS);
+    if (this.#filledCount > FILLED_LIST) this.#tags.fill(NO_PAGE, 0, FILLED_PARTS << FAST_BITS);
+    else for (let i = 0; i < this.#filledCount; i++) this.#tags[this.#filled[i] as number] = NO_PAGE;
+    this.#filledCount = 0;
     this.#fetchTags.fill(NO_PAGE);
   }
 
@@ -413,7 +419,7 @@ export class Mmu implements TableMemory {
         if (entry < 0) {
           this.#instructionMisses++;
           this.#instructionWalks++;
-          entry = this.#walkInto(tlb, address, access);
+          entry = this.#walkInto(tlb, address, access, -1);
           if (entry < 0) return -1;
         } else {
           this.#instructionSecondLevelHits++;
@@ -421,7 +427,7 @@ export class Mmu implements TableMemory {
         }
       }
       if (!this.#permits(tlb.attributes[entry] as number, access)) return this.#fault(address, this.#errorCode(access));
-      physical = (tlb.bases[entry] as number) + (address % 2 ** (tlb.shifts[entry] as number));
+      physical = (tlb.bases[entry] as number) + lowBits(address, tlb.shifts[entry] as number);
     }
     const page = address >>> 12;
     const slot = (user ? 1 << FETCH_BITS : 0) | (page & FETCH_MASK);
@@ -430,8 +436,11 @@ export class Mmu implements TableMemory {
     return physical;
   }
 
-  /** Walks, charges, and caches the translation; its first-level index, or -1 with a fault in the signal. */
-  #walkInto(tlb: Tlb, address: number, access: number): number {
+  /**
+   * Walks, charges, and caches the translation; its first-level index, or -1 with a fault in the signal. `known` is
+   * the entry that a rewalk for D replaces, or -1.
+   */
+  #walkInto(tlb: Tlb, address: number, access: number, known: number): number {
     const context = this.#currentContext();
     const result = walk(this.#tables, context, address, access & (WALK.WRITE | WALK.USER | WALK.FETCH));
     const account = this.#accounts.current.walk;
@@ -440,12 +449,11 @@ export class Mmu implements TableMemory {
     for (let i = 0; i < result.updates; i++) this.#charge(account, "walkUpdate");
     this.#walkUpdates += result.updates;
     if (result.outcome !== WALK_OUTCOME.TRANSLATED) return this.#fault(address, result.errorCode);
-    // A rewalk for D may find other tables than those that the cached translation came from.
-    const known = tlb.lookup(address);
     if (known >= 0) {
+      // The tables may have changed since the translation was cached.
       const shift = tlb.shifts[known] as number;
       if (shift !== result.pageShift) tlb.flushPage(address);
-      else this.#dropData(Math.floor(address / 2 ** shift), shift);
+      else this.#dropData(pageNumberAt(address, shift), shift);
     }
     const attributes =
       (result.writable ? TLB_ATTRIBUTE.WRITABLE : 0) |
@@ -543,6 +551,10 @@ export class Mmu implements TableMemory {
 
   #setFast(part: number, page: number, frame: number): void {
     const slot = (part << FAST_BITS) | (page & FAST_MASK);
+    if (this.#tags[slot] === NO_PAGE) {
+      if (this.#filledCount < FILLED_LIST) this.#filled[this.#filledCount] = slot;
+      this.#filledCount++;
+    }
     this.#tags[slot] = page;
     this.#frames[slot] = RAM_OFFSET + frame;
   }
@@ -565,6 +577,12 @@ export class Mmu implements TableMemory {
 
   #dropFetch(pageNumber: number, shift: number): void {
     const tags = this.#fetchTags;
+    if (shift === 12) {
+      for (let slot = pageNumber & FETCH_MASK; slot < tags.length; slot += 1 << FETCH_BITS) {
+        if (tags[slot] === pageNumber) tags[slot] = NO_PAGE;
+      }
+      return;
+    }
     const pages = shift - 12;
     for (let slot = 0; slot < tags.length; slot++) {
       if ((tags[slot] as number) >> pages === pageNumber) tags[slot] = NO_PAGE;

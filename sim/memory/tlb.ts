@@ -10,6 +10,8 @@
  * the mode's one large size are cached as pieces of that size.
  */
 
+import { lowBits, pageNumberAt } from "./address.ts";
+
 /** Geometry of one structure; the same shape as the profile's TlbGeometry. */
 export interface TlbStructure {
   readonly entries: number;
@@ -41,7 +43,7 @@ interface Bank {
 
 /** Contents and replacement state as plain data. */
 export interface SavedTlb {
-  readonly numbers: readonly number[];
+  readonly keys: readonly number[];
   readonly bases: readonly number[];
   readonly shifts: readonly number[];
   readonly attributes: readonly number[];
@@ -55,12 +57,17 @@ export interface SavedTlb {
 const EMPTY = -1;
 const SMALL_SHIFT = 12;
 
+/** Page number and size class in one number, for one comparison. */
+function keyOf(linear: number, shift: number): number {
+  return pageNumberAt(linear, shift) * 2 + (shift === SMALL_SHIFT ? 0 : 1);
+}
+
 /** Told when a translation leaves the first level. */
 export type EvictionListener = (pageNumber: number, shift: number) => void;
 
 export class Tlb {
-  /** By entry: page number (linear address >> shift), EMPTY when invalid. */
-  readonly #numbers: Float64Array;
+  /** By entry: see keyOf; EMPTY when invalid. */
+  readonly #keys: Float64Array;
   /** By entry: physical address of the page's first byte. */
   readonly bases: Float64Array;
   /** By entry: log2 of the page size. */
@@ -76,8 +83,9 @@ export class Tlb {
   readonly #secondLarge: Bank | null;
   /** Entries below this index are first-level. */
   readonly #firstLevelEntries: number;
-  readonly #seed: number;
   #random: number;
+  /** Whether a large page may be cached: lookups of large pages are skipped when not. */
+  #anyLarge = false;
   readonly #onEvict: EvictionListener;
   /** Address space of lookups and fills. */
   currentTag = 0;
@@ -109,29 +117,30 @@ export class Tlb {
     this.#firstLevelEntries = entries;
     this.#secondSmall = structures.secondSmall === undefined ? null : bank(structures.secondSmall);
     this.#secondLarge = structures.secondLarge === undefined ? null : bank(structures.secondLarge);
-    this.#numbers = new Float64Array(entries).fill(EMPTY);
+    this.#keys = new Float64Array(entries).fill(EMPTY);
     this.bases = new Float64Array(entries);
     this.shifts = new Uint8Array(entries);
     this.attributes = new Uint8Array(entries);
     this.#tags = new Uint16Array(entries);
     this.#pointers = new Uint16Array(pointers);
     // xorshift has no way out of zero.
-    this.#seed = seed >>> 0 === 0 ? 0x9e3779b9 : seed >>> 0;
-    this.#random = this.#seed;
+    this.#random = seed >>> 0 === 0 ? 0x9e3779b9 : seed >>> 0;
     this.#onEvict = onEvict;
   }
 
   /** Index of the first-level entry that translates `linear`, or -1. */
   lookup(linear: number): number {
     const small = this.#find(this.#small, linear, SMALL_SHIFT);
-    return small !== EMPTY ? small : this.#find(this.#large, linear, this.largeShift);
+    if (small !== EMPTY || !this.#anyLarge) return small;
+    return this.#find(this.#large, linear, this.largeShift);
   }
 
   /** After a first-level miss: copies a second-level entry for `linear` into the first; its index there, or -1. */
   promote(linear: number): number {
     let found = EMPTY;
     if (this.#secondSmall !== null) found = this.#find(this.#secondSmall, linear, SMALL_SHIFT);
-    if (found === EMPTY && this.#secondLarge !== null) found = this.#find(this.#secondLarge, linear, this.largeShift);
+    if (found === EMPTY && this.#secondLarge !== null && this.#anyLarge)
+      found = this.#find(this.#secondLarge, linear, this.largeShift);
     if (found === EMPTY) return EMPTY;
     const shift = this.shifts[found] as number;
     const bank = shift === SMALL_SHIFT ? this.#small : this.#large;
@@ -146,8 +155,7 @@ export class Tlb {
   insert(linear: number, shift: number, base: number, attributes: number): number {
     const large = shift !== SMALL_SHIFT;
     if (large && shift !== this.largeShift) {
-      const pieceBytes = 2 ** this.largeShift;
-      base += (linear % 2 ** shift) - (linear % pieceBytes);
+      base += lowBits(linear, shift) - lowBits(linear, this.largeShift);
       shift = this.largeShift;
     }
     const second = large ? this.#secondLarge : this.#secondSmall;
@@ -157,27 +165,28 @@ export class Tlb {
 
   /** Drops every entry that translates `linear` in the current address space, global or not, of any size (INVLPG). */
   flushPage(linear: number): void {
-    const smallNumber = Math.floor(linear / 2 ** SMALL_SHIFT);
-    const largeNumber = Math.floor(linear / 2 ** this.largeShift);
-    for (let entry = 0; entry < this.#numbers.length; entry++) {
-      const number = this.shifts[entry] === SMALL_SHIFT ? smallNumber : largeNumber;
-      if (this.#numbers[entry] === number && this.#tags[entry] === this.currentTag) this.#invalidate(entry);
+    const small = keyOf(linear, SMALL_SHIFT);
+    const large = keyOf(linear, this.largeShift);
+    for (let entry = 0; entry < this.#keys.length; entry++) {
+      const key = this.#keys[entry];
+      if ((key === small || key === large) && this.#tags[entry] === this.currentTag) this.#invalidate(entry);
     }
   }
 
   /** Drops everything, without telling the listener. Replacement restarts: pointers at way 0, the seed as it stands. */
   flushAll(): void {
-    this.#numbers.fill(EMPTY);
+    this.#anyLarge = false;
+    this.#keys.fill(EMPTY);
     this.#pointers.fill(0);
   }
 
   /** Drops entries of the current address space that are not global, without telling the listener. */
   flushNonGlobal(): void {
     let left = 0;
-    for (let entry = 0; entry < this.#numbers.length; entry++) {
-      if (this.#numbers[entry] === EMPTY) continue;
+    for (let entry = 0; entry < this.#keys.length; entry++) {
+      if (this.#keys[entry] === EMPTY) continue;
       if (this.#isGlobal(entry) || this.#tags[entry] !== this.currentTag) left++;
-      else this.#numbers[entry] = EMPTY;
+      else this.#keys[entry] = EMPTY;
     }
     if (left === 0) this.#pointers.fill(0);
   }
@@ -186,17 +195,18 @@ export class Tlb {
   firstLevel(): { number: number; shift: number; base: number; attributes: number }[] {
     const entries: { number: number; shift: number; base: number; attributes: number }[] = [];
     for (let entry = 0; entry < this.#firstLevelEntries; entry++) {
-      const number = this.#numbers[entry] as number;
-      if (number === EMPTY) continue;
+      const key = this.#keys[entry] as number;
+      if (key === EMPTY) continue;
       const shift = this.shifts[entry] as number;
-      entries.push({ number, shift, base: this.bases[entry] as number, attributes: this.attributes[entry] as number });
+      const base = this.bases[entry] as number;
+      entries.push({ number: Math.floor(key / 2), shift, base, attributes: this.attributes[entry] as number });
     }
     return entries;
   }
 
   save(): SavedTlb {
     return {
-      numbers: Array.from(this.#numbers),
+      keys: Array.from(this.#keys),
       bases: Array.from(this.bases),
       shifts: Array.from(this.shifts),
       attributes: Array.from(this.attributes),
@@ -209,8 +219,8 @@ export class Tlb {
   }
 
   restore(saved: SavedTlb): void {
-    if (saved.numbers.length !== this.#numbers.length) throw new Error("saved TLB has another geometry");
-    this.#numbers.set(saved.numbers);
+    if (saved.keys.length !== this.#keys.length) throw new Error("saved TLB has another geometry");
+    this.#keys.set(saved.keys);
     this.bases.set(saved.bases);
     this.shifts.set(saved.shifts);
     this.attributes.set(saved.attributes);
@@ -219,6 +229,7 @@ export class Tlb {
     this.#random = saved.random;
     this.currentTag = saved.currentTag;
     this.largeShift = saved.largeShift;
+    this.#anyLarge = true;
   }
 
   #isGlobal(entry: number): boolean {
@@ -226,13 +237,12 @@ export class Tlb {
   }
 
   #find(bank: Bank, linear: number, shift: number): number {
-    const number = Math.floor(linear / 2 ** shift);
-    const first = bank.first + (number % bank.sets) * bank.ways;
+    const key = keyOf(linear, shift);
+    const first = bank.sets === 1 ? bank.first : bank.first + (pageNumberAt(linear, shift) % bank.sets) * bank.ways;
     const end = first + bank.ways;
-    const numbers = this.#numbers;
+    const keys = this.#keys;
     for (let entry = first; entry < end; entry++) {
-      if (numbers[entry] !== number || this.shifts[entry] !== shift) continue;
-      if (this.#tags[entry] === this.currentTag) return entry;
+      if (keys[entry] === key && this.#tags[entry] === this.currentTag) return entry;
     }
     return EMPTY;
   }
@@ -241,15 +251,15 @@ export class Tlb {
   #fill(bank: Bank, linear: number, shift: number, base: number, attributes: number): number {
     let entry = this.#find(bank, linear, shift);
     if (entry === EMPTY) {
-      const number = Math.floor(linear / 2 ** shift);
-      entry = this.#victim(bank, number % bank.sets);
-      if (this.#numbers[entry] !== EMPTY) this.#invalidate(entry);
-      this.#numbers[entry] = number;
+      entry = this.#victim(bank, pageNumberAt(linear, shift) % bank.sets);
+      if (this.#keys[entry] !== EMPTY) this.#invalidate(entry);
+      this.#keys[entry] = keyOf(linear, shift);
       this.shifts[entry] = shift;
       this.#tags[entry] = this.currentTag;
     }
     this.bases[entry] = base;
     this.attributes[entry] = attributes;
+    if (shift !== SMALL_SHIFT) this.#anyLarge = true;
     return entry;
   }
 
@@ -257,7 +267,7 @@ export class Tlb {
     const first = bank.first + set * bank.ways;
     const pointer = bank.pointers + set;
     let way = 0;
-    while (way < bank.ways && this.#numbers[first + way] !== EMPTY) way++;
+    while (way < bank.ways && this.#keys[first + way] !== EMPTY) way++;
     if (way === bank.ways) way = bank.random ? this.#nextRandom() % bank.ways : (this.#pointers[pointer] as number);
     if (way === this.#pointers[pointer]) this.#pointers[pointer] = (way + 1) % bank.ways;
     return first + way;
@@ -274,7 +284,9 @@ export class Tlb {
   }
 
   #invalidate(entry: number): void {
-    if (entry < this.#firstLevelEntries) this.#onEvict(this.#numbers[entry] as number, this.shifts[entry] as number);
-    this.#numbers[entry] = EMPTY;
+    if (entry < this.#firstLevelEntries) {
+      this.#onEvict(Math.floor((this.#keys[entry] as number) / 2), this.shifts[entry] as number);
+    }
+    this.#keys[entry] = EMPTY;
   }
 }

@@ -12,7 +12,7 @@
  * Simplified: the two words of a 64-bit entry are two reads that count as one reference; memory types, protection
  * keys, SMEP and SMAP are not modelled; with EPT A and D flags enabled, references to guest tables are still reads.
  */
-import { addressBits, alignDown } from "./address.ts";
+import { addressBits, alignDown, lowBits } from "./address.ts";
 import type { Level, LevelName, Tables } from "./page-tables.ts";
 import { REASON } from "./physical.ts";
 
@@ -197,7 +197,7 @@ export function walk(tables: Tables, context: WalkContext, address: number, acce
       const stage = resolve(context.secondStage, entry, WALK.READ, true, result);
       if (stage === null) return result;
       result.entryWritable[n] = stage.writable ? 1 : 0;
-      entry = stage.pageBase + (entry % 2 ** stage.pageShift);
+      entry = stage.pageBase + lowBits(entry, stage.pageShift);
     }
     const reason = context.reasons[level.name];
     addReference(result, reason, entry);
@@ -248,12 +248,12 @@ export function walk(tables: Tables, context: WalkContext, address: number, acce
         return result;
       }
     }
-    const target = pageBase + (address % 2 ** pageShift);
+    const target = pageBase + lowBits(address, pageShift);
     const stage = resolve(context.secondStage, target, access & (WALK.WRITE | WALK.FETCH), false, result);
     if (stage === null) return result;
     // A page of the first stage inside a larger one of the second, or the other way round: the smaller is cached.
     stageShift = Math.min(pageShift, stage.pageShift);
-    stageBase = alignDown(stage.pageBase + (target % 2 ** stage.pageShift), stageShift);
+    stageBase = alignDown(stage.pageBase + lowBits(target, stage.pageShift), stageShift);
     writable &&= stage.writable;
     executable &&= stage.executable;
   }
