@@ -1,0 +1,38 @@
+/**
+ * The one door from experiments to the simulator: a request that says everything that a run depends on, and a result
+ * that is plain data. The same request gives the same result, whatever runs beside it.
+ */
+import type { Profile } from "../sim/cpu/profiles/profile.ts";
+import type { ExitRecord } from "../sim/observer.ts";
+import type { RunResult } from "../sim/result.ts";
+import type { Image } from "./images.ts";
+
+export interface SimulationRequest {
+  readonly image: Image;
+  /** Multiboot command line, without the image's name. */
+  readonly commandLine: string;
+  /** The processor, with `--set` applied. */
+  readonly profile: Profile;
+  readonly technique: string;
+  readonly memoryModel: string;
+  readonly guestMemoryBytes: number;
+  /** The run ends with `limit` at the first instruction boundary at which this many cycles have passed. */
+  readonly maxCycles: number;
+  /** Seeds the replacement of TLBs that replace at random; an unsigned 32-bit number. */
+  readonly seed: number;
+  /** Ticks by which the timer's crystal is shifted against the clock; less than one of its periods. */
+  readonly timerPhase: number;
+  /** Itemise one iteration of this region (RunResult.explanation). */
+  readonly explainRegion?: number;
+  /** Called at each VM exit, in order. */
+  readonly onExit?: (record: ExitRecord) => void;
+  /** Called with what the guest writes to its serial port, as it does. */
+  readonly onSerial?: (text: string) => void;
+}
+
+export type Simulate = (request: SimulationRequest) => RunResult;
+
+/** Runs a guest from reset to its end. */
+export function simulate(request: SimulationRequest): RunResult {
+  throw new Error(`${request.technique} on ${request.profile.name}: the simulator is not wired yet`);
+}
