@@ -75,8 +75,10 @@ export function parseSuite(text: string, file: string, base: string): Suite {
 
   const parsed = suiteSchema.safeParse(document.toJS());
   if (!parsed.success) {
-    const issue = deepest(parsed.error.issues[0] as z.core.$ZodIssue);
-    throw new Problem("bad-suite", describe(issue, at));
+    // A misspelt key is also a missing one: the misspelling says more.
+    const issues = parsed.error.issues.map(deepest);
+    const first = issues.find((issue) => issue.code === "unrecognized_keys") ?? (issues[0] as z.core.$ZodIssue);
+    throw new Problem("bad-suite", describe(first, at));
   }
   return resolveNames(parsed.data, at, base);
 }
