@@ -1,0 +1,250 @@
+/**
+ * Lifted code by physical address. A block's key is (physical address of the first byte, mode); it holds no absolute
+ * EIP, so aliases are safe. An instruction that crosses a page is a block of its own, keyed by both pages. A write
+ * from anywhere drops the blocks whose bytes share a granule with it (PhysicalMemory.onCodeWrite).
+ *
+ * Block shapes never change a result: `maxInstructions` may be anything.
+ */
+import type { Account } from "../ledger.ts";
+import { PAGE_SIZE, pageNumber, pageOffset } from "../memory/address.ts";
+import { CODE_GRANULE_BYTES, CODE_GRANULE_SHIFT, type PhysicalMemory, RAM_OFFSET } from "../memory/physical.ts";
+import { InstructionDecoder, MAX_INSTRUCTION_BYTES } from "./decode.ts";
+import { lift } from "./lift/lift.ts";
+import type { Rule } from "./lift/rule.ts";
+import type { MicroOp } from "./micro-ops.ts";
+import { microOp, OP } from "./micro-ops.ts";
+import { type CostTicks, costTicks, type Profile } from "./profiles/profile.ts";
+
+/** What a block's first bytes turned out to be, when it is not code that runs. */
+export type BlockKind = "code" | "undefined" | "too-long" | "unmodelled";
+
+export interface Block {
+  readonly kind: BlockKind;
+  readonly ops: readonly MicroOp[];
+  /** Length in bytes of all instructions. */
+  readonly bytes: number;
+  readonly instructions: number;
+  /** Static cost of all instructions in ticks. */
+  readonly ticks: number;
+  /** Rule of the last instruction: what holds at the block's end. */
+  readonly last: Rule | null;
+  readonly account: Account;
+  /** Physical addresses: first byte, and second page of an instruction that crosses (or -1). */
+  readonly physical: number;
+  readonly secondPage: number;
+  readonly key: number;
+  /** Bytes of the instruction that is not modelled, for the message. */
+  readonly text: string;
+}
+
+/** Decides how bytes are lifted and charged; `index` makes it part of the key. */
+export interface BlockMode {
+  readonly bits: 16 | 32;
+  readonly stackBits: 16 | 32;
+  readonly account: Account;
+  /** One instruction only: single step. */
+  readonly single: boolean;
+  /** Distinct for every combination of the above; below 64. */
+  readonly index: number;
+}
+
+interface CodePage {
+  /** Blocks that begin on this page, by offset * 64 + mode. */
+  readonly blocks: Map<number, Block>;
+  /** Blocks of other pages that end on this one. */
+  readonly spill: Set<Block>;
+}
+
+const MODES = 64;
+
+export class CodeCache {
+  readonly #memory: PhysicalMemory;
+  readonly #decoder: InstructionDecoder;
+  readonly #costs: CostTicks;
+  readonly #maxInstructions: number;
+  readonly #pages = new Map<number, CodePage>();
+  #lastNumber = -1;
+  #lastPage: CodePage | null = null;
+  /** Blocks lifted and dropped so far. */
+  lifted = 0;
+  dropped = 0;
+
+  constructor(memory: PhysicalMemory, profile: Profile, maxInstructions: number) {
+    this.#memory = memory;
+    this.#decoder = new InstructionDecoder(profile);
+    this.#costs = costTicks(profile);
+    this.#maxInstructions = maxInstructions;
+  }
+
+  /** The block at a physical address, if it is lifted. */
+  lookup(physical: number, mode: BlockMode): Block | undefined {
+    const number = physical >>> 12;
+    if (number !== this.#lastNumber) {
+      const page = this.#pages.get(number);
+      if (page === undefined) return undefined;
+      this.#lastNumber = number;
+      this.#lastPage = page;
+    }
+    return (this.#lastPage as CodePage).blocks.get((physical & 0xfff) * MODES + mode.index);
+  }
+
+  /**
+   * Lifts the block at a physical address in RAM. Returns "second-page" when its first instruction runs into the
+   * next page, whose physical base must then be given.
+   */
+  lift(physical: number, secondPage: number, mode: BlockMode): Block | "second-page" {
+    const limit = mode.single ? 1 : this.#maxInstructions;
+    const ops: MicroOp[] = [];
+    let bytes = 0;
+    let instructions = 0;
+    let ticks = 0;
+    let last: Rule | null = null;
+    const room = PAGE_SIZE - pageOffset(physical);
+    while (instructions < limit && bytes < room) {
+      const code = this.#bytesAt(physical + bytes, room - bytes);
+      const outcome = this.#decoder.decode(code, mode.bits);
+      if (outcome !== "decoded") {
+        if (instructions > 0) break;
+        if (outcome === "truncated" && code.length < MAX_INSTRUCTION_BYTES) {
+          if (secondPage < 0) return "second-page";
+          return this.#crossing(physical, secondPage, mode);
+        }
+        return this.#keep(this.#special(outcome === "truncated" ? "too-long" : "undefined", physical, -1, code, mode));
+      }
+      const lifted = lift(this.#decoder.instruction, mode, this.#costs);
+      if (lifted === null) {
+        if (instructions > 0) break;
+        return this.#keep(this.#special("unmodelled", physical, -1, code, mode));
+      }
+      ops.push(...lifted.ops);
+      bytes += lifted.length;
+      ticks += lifted.ticks;
+      instructions++;
+      last = lifted.rule;
+      if (lifted.rule.endsBlock === true) break;
+    }
+    return this.#keep({
+      kind: "code",
+      ops,
+      bytes,
+      instructions,
+      ticks,
+      last,
+      account: mode.account,
+      physical,
+      secondPage: -1,
+      key: pageOffset(physical) * MODES + mode.index,
+      text: "",
+    });
+  }
+
+  /** An instruction whose bytes are on two pages. */
+  #crossing(physical: number, secondPage: number, mode: BlockMode): Block {
+    const first = PAGE_SIZE - pageOffset(physical);
+    const code = new Uint8Array(MAX_INSTRUCTION_BYTES);
+    code.set(this.#bytesAt(physical, first));
+    code.set(this.#bytesAt(secondPage, MAX_INSTRUCTION_BYTES - first), first);
+    const outcome = this.#decoder.decode(code, mode.bits);
+    if (outcome !== "decoded") {
+      const kind = outcome === "truncated" ? "too-long" : "undefined";
+      return this.#keep(this.#special(kind, physical, secondPage, code, mode));
+    }
+    const lifted = lift(this.#decoder.instruction, mode, this.#costs);
+    if (lifted === null) return this.#keep(this.#special("unmodelled", physical, secondPage, code, mode));
+    return this.#keep({
+      kind: "code",
+      ops: lifted.ops,
+      bytes: lifted.length,
+      instructions: 1,
+      ticks: lifted.ticks,
+      last: lifted.rule,
+      account: mode.account,
+      physical,
+      secondPage,
+      key: pageOffset(physical) * MODES + mode.index,
+      text: "",
+    });
+  }
+
+  /** A block that stands for bytes that do not run. */
+  #special(kind: BlockKind, physical: number, secondPage: number, code: Uint8Array, mode: BlockMode): Block {
+    const bytes = Math.min(code.length, MAX_INSTRUCTION_BYTES);
+    return {
+      kind,
+      ops: [microOp(OP.BEGIN, { imm: this.#costs.nop, x: bytes })],
+      bytes,
+      instructions: 1,
+      ticks: this.#costs.nop,
+      last: null,
+      account: mode.account,
+      physical,
+      secondPage,
+      key: pageOffset(physical) * MODES + mode.index,
+      text: Array.from(code.subarray(0, bytes), (byte) => byte.toString(16).padStart(2, "0")).join(" "),
+    };
+  }
+
+  #bytesAt(physical: number, room: number): Uint8Array {
+    const length = Math.min(room, MAX_INSTRUCTION_BYTES);
+    return this.#memory.u8.subarray(RAM_OFFSET + physical, RAM_OFFSET + physical + length);
+  }
+
+  #keep(block: Block): Block {
+    this.lifted++;
+    const page = this.#page(pageNumber(block.physical));
+    page.blocks.set(block.key, block);
+    this.#mark(block);
+    if (block.secondPage >= 0) this.#page(pageNumber(block.secondPage)).spill.add(block);
+    return block;
+  }
+
+  #page(number: number): CodePage {
+    let page = this.#pages.get(number);
+    if (page === undefined) {
+      page = { blocks: new Map(), spill: new Set() };
+      this.#pages.set(number, page);
+    }
+    return page;
+  }
+
+  /** Marks the granules of a block. */
+  #mark(block: Block): void {
+    const granules = this.#memory.codeGranules;
+    const end = Math.min(block.physical + block.bytes, block.physical - pageOffset(block.physical) + PAGE_SIZE);
+    for (let g = block.physical >>> CODE_GRANULE_SHIFT; g * CODE_GRANULE_BYTES < end; g++) granules[g] = 1;
+    if (block.secondPage >= 0) granules[block.secondPage >>> CODE_GRANULE_SHIFT] = 1;
+  }
+
+  /** Drops the blocks that share a granule with a write of `bytes` bytes at a physical address. */
+  invalidate(address: number, bytes: number): void {
+    const firstGranule = address >>> CODE_GRANULE_SHIFT;
+    const lastGranule = (address + bytes - 1) >>> CODE_GRANULE_SHIFT;
+    const firstPage = pageNumber(address);
+    const lastPage = pageNumber(address + bytes - 1);
+    for (let number = firstPage; number <= lastPage; number++) this.#invalidatePage(number, firstGranule, lastGranule);
+  }
+
+  #invalidatePage(number: number, firstGranule: number, lastGranule: number): void {
+    const page = this.#pages.get(number);
+    if (page === undefined) return;
+    for (const [key, block] of page.blocks) {
+      const first = block.physical >>> CODE_GRANULE_SHIFT;
+      const last = (block.physical + block.bytes - 1) >>> CODE_GRANULE_SHIFT;
+      if (first > lastGranule || last < firstGranule) continue;
+      page.blocks.delete(key);
+      if (block.secondPage >= 0) this.#pages.get(pageNumber(block.secondPage))?.spill.delete(block);
+      this.dropped++;
+    }
+    const start = number * PAGE_SIZE;
+    if (firstGranule <= start >>> CODE_GRANULE_SHIFT) {
+      for (const block of page.spill) {
+        this.#pages.get(pageNumber(block.physical))?.blocks.delete(block.key);
+        this.dropped++;
+      }
+      page.spill.clear();
+    }
+    this.#memory.codeGranules.fill(0, start / CODE_GRANULE_BYTES, (start + PAGE_SIZE) / CODE_GRANULE_BYTES);
+    for (const block of page.blocks.values()) this.#mark(block);
+    for (const block of page.spill) this.#mark(block);
+  }
+}

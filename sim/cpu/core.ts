@@ -1,0 +1,397 @@
+/**
+ * One physical processor: fetch, execute, take events at instruction boundaries. `run` returns a value when the
+ * machine's owner must act; it never calls a monitor and never throws for what a guest does.
+ *
+ * At a boundary, in order of priority (SDM vol. 3, table 6-2): alarms of devices, an event that VM entry injects,
+ * traps on the previous instruction, NMI, interrupt-window exit, external interrupts, and only then the next fetch.
+ */
+import type { Alarms } from "../clock.ts";
+import type { Account, Domain, Ledger } from "../ledger.ts";
+import { type PhysicalMemory, REASON } from "../memory/physical.ts";
+import { Accounts } from "./accounts.ts";
+import type { Bus } from "./bus.ts";
+import { type Block, type BlockMode, CodeCache } from "./code-cache.ts";
+import { EventDelivery } from "./events.ts";
+import { execute } from "./interpreter.ts";
+import { Mmu } from "./mmu.ts";
+import { PhysicalEnvironment } from "./physical-environment.ts";
+import type { SavedPredictor } from "./predictor.ts";
+import type { Profile } from "./profiles/profile.ts";
+import {
+  ACTIVITY,
+  BLOCKING,
+  CELL,
+  CpuState,
+  FLAG,
+  OUTCOME,
+  RIGHTS,
+  raise,
+  type SavedState,
+  SEG,
+  VECTOR,
+} from "./state.ts";
+import { type SavedVmx, Vmx } from "./vmx/vmx.ts";
+
+/** Why `run` returned. */
+export type Stop =
+  /** Control arrived at CPL 0 in the monitor's gate page, at this offset; the hardware has done what leads there. */
+  | { readonly kind: "monitor-entry"; readonly offset: number }
+  /** The clock reached `until`, or the instruction budget is spent. */
+  | { readonly kind: "limit" }
+  /** `requestStop` was called by a device. */
+  | { readonly kind: "requested" }
+  | { readonly kind: "unmodelled"; readonly detail: string }
+  | { readonly kind: "triple-fault"; readonly detail: string }
+  /** HLT, and nothing can wake the processor. */
+  | { readonly kind: "dead-halt" };
+
+export interface RunLimits {
+  /** Ticks at which to stop, at the first boundary that reaches it. */
+  readonly until: number;
+  /** Instructions to execute at most; for tests, runs one instruction at a time. */
+  readonly instructions?: number;
+}
+
+export interface CoreParts {
+  readonly index: number;
+  readonly memory: PhysicalMemory;
+  readonly bus: Bus;
+  readonly ledger: Ledger;
+  readonly alarms: Alarms;
+  readonly profile: Profile;
+  /** Seed of the TLBs' replacement. */
+  readonly seed: number;
+  /** Longest block in instructions; never changes a result. */
+  readonly maxBlock: number;
+}
+
+/** Everything of a core that is not in memory. */
+export interface SavedCore {
+  readonly state: SavedState;
+  readonly mmu: ReturnType<Mmu["save"]>;
+  readonly predictor: SavedPredictor;
+  readonly vmx: SavedVmx | null;
+}
+
+const DOMAINS_OF_CODE = ["guest-user", "guest-kernel", "monitor"] as const satisfies readonly Domain[];
+const USER = 0;
+const KERNEL = 1;
+const MONITOR = 2;
+
+/** DR6.BS: the trap of single step; in the same place in pending debug exceptions. */
+const SINGLE_STEP = 1 << 14;
+const LIMIT: Stop = { kind: "limit" };
+
+export class Core {
+  readonly state: CpuState;
+  readonly mmu: Mmu;
+  readonly vmx: Vmx | null;
+  readonly env: PhysicalEnvironment;
+  readonly accounts: Accounts;
+  readonly code: CodeCache;
+  /** Host-physical page number of the monitor's gate page, -1 without a monitor. */
+  gatePage = -1;
+  /** For each host-physical page 1 where code belongs to the monitor; null without a monitor. */
+  attribution: Uint8Array | null = null;
+  readonly #bus: Bus;
+  readonly #ledger: Ledger;
+  readonly #alarms: Alarms;
+  readonly #events: EventDelivery;
+  readonly #modes: (BlockMode | undefined)[] = [];
+  readonly #idle: Account;
+  readonly #ramBytes: number;
+  #until = Number.POSITIVE_INFINITY;
+  #budget = Number.POSITIVE_INFINITY;
+  #stopRequested = false;
+
+  constructor(parts: CoreParts) {
+    const { memory, profile, ledger } = parts;
+    this.state = new CpuState(memory.buffer, memory.stateOffset(parts.index));
+    this.accounts = new Accounts(ledger);
+    this.mmu = new Mmu({
+      state: this.state,
+      memory,
+      bus: parts.bus,
+      ledger,
+      accounts: this.accounts,
+      profile,
+      seed: parts.seed,
+    });
+    this.env = new PhysicalEnvironment({ profile, mmu: this.mmu, bus: parts.bus, ledger, accounts: this.accounts });
+    this.vmx =
+      profile.vmx === null
+        ? null
+        : new Vmx({ state: this.state, memory: vmcsMemory(memory), profile, env: this.env });
+    this.env.vmx = this.vmx;
+    this.code = new CodeCache(memory, profile, parts.maxBlock);
+    memory.onCodeWrite = (address, bytes) => {
+      this.code.invalidate(address, bytes);
+      this.env.attention();
+    };
+    this.#events = new EventDelivery(this.state, this.env, this.vmx, () => this.#enterDomain());
+    this.#bus = parts.bus;
+    this.#ledger = ledger;
+    this.#alarms = parts.alarms;
+    this.#idle = ledger.account("idle", "halted");
+    this.#ramBytes = memory.ramBytes;
+  }
+
+  /** Makes `run` return at the next boundary; devices call it (debug exit). */
+  requestStop(): void {
+    this.#stopRequested = true;
+    this.env.attention();
+  }
+
+  /** Runs until something must be done by others. */
+  run(limits: RunLimits): Stop {
+    this.#until = limits.until;
+    this.#budget = limits.instructions ?? Number.POSITIVE_INFINITY;
+    const clock = this.#ledger.clock;
+    this.env.attention();
+    for (;;) {
+      if (clock.now >= clock.deadline) {
+        const stop = this.#boundary();
+        if (stop !== null) return stop;
+      }
+      const stop = this.#step();
+      if (stop !== null) return stop;
+    }
+  }
+
+  save(): SavedCore {
+    return {
+      state: this.state.save(),
+      mmu: this.mmu.save(),
+      predictor: this.env.predictor.save(),
+      vmx: this.vmx?.save() ?? null,
+    };
+  }
+
+  restore(saved: SavedCore): void {
+    this.state.restore(saved.state);
+    this.mmu.restore(saved.mmu);
+    this.env.predictor.restore(saved.predictor);
+    if (saved.vmx !== null) this.vmx?.restore(saved.vmx);
+    this.#enterDomain();
+  }
+
+  /** Whose code runs next, by CPL; in VMX root operation under a monitor it is the monitor's. */
+  #enterDomain(): void {
+    const inMonitor = this.gatePage >= 0 && this.vmx !== null && this.vmx.inOperation && this.vmx.nonRoot === null;
+    const domain = inMonitor ? "monitor" : this.state.cpl === 3 ? "guest-user" : "guest-kernel";
+    this.accounts.current = this.accounts.byDomain[domain];
+  }
+
+  /** Everything that happens between instructions; null when the next one may run. */
+  #boundary(): Stop | null {
+    const clock = this.#ledger.clock;
+    const state = this.state;
+    for (;;) {
+      if (this.#stopRequested) {
+        this.#stopRequested = false;
+        return { kind: "requested" };
+      }
+      if (clock.now >= this.#alarms.earliest()) this.#alarms.fire(clock.now);
+      if (clock.now >= this.#until || this.#budget <= 0) return LIMIT;
+      const activity = state.get(CELL.activity);
+      if (activity === ACTIVITY.SHUTDOWN) return { kind: "triple-fault", detail: "processor is shut down" };
+      this.#enterDomain();
+      const stop = this.#takeEvent();
+      if (stop === "taken") continue;
+      if (stop !== null) return stop;
+      if (state.get(CELL.activity) === ACTIVITY.HLT) {
+        if (this.#idleUntilDeadline()) continue;
+        return { kind: "dead-halt" };
+      }
+      clock.deadline = Math.min(this.#until, this.#alarms.earliest());
+      return null;
+    }
+  }
+
+  /** Takes the event of highest priority, if there is one. */
+  #takeEvent(): Stop | "taken" | null {
+    const state = this.state;
+    const vmx = this.vmx;
+    if (vmx !== null) {
+      if (vmx.injection !== null) return this.#events.inject() ?? "taken";
+      if (vmx.exitTprBelowThreshold()) return "taken";
+    }
+    const blocking = state.get(CELL.interruptibility);
+    if (state.get(CELL.pendingDebug) !== 0 && (blocking & BLOCKING.MOV_SS) === 0) {
+      return this.#events.debugTrap() ?? "taken";
+    }
+    if (this.#bus.nmiLine && (blocking & (BLOCKING.NMI | BLOCKING.MOV_SS)) === 0) {
+      this.#bus.acknowledgeNmi();
+      if (vmx?.exitNmi() === true) return "taken";
+      return this.#events.nmi() ?? "taken";
+    }
+    if (vmx?.exitInterruptWindow() === true) return "taken";
+    if (this.#bus.interruptLine) {
+      if (vmx?.exitExternalInterrupt(() => this.#bus.acknowledgeInterrupt()) === true) return "taken";
+      const open = (state.flags & FLAG.IF) !== 0 && (blocking & (BLOCKING.STI | BLOCKING.MOV_SS)) === 0;
+      if (open) return this.#events.external(this.#bus.acknowledgeInterrupt()) ?? "taken";
+    }
+    return null;
+  }
+
+  /** In HLT: time passes to the next alarm, charged to idle. False when nothing can wake the processor. */
+  #idleUntilDeadline(): boolean {
+    const clock = this.#ledger.clock;
+    const wakes = (this.state.flags & FLAG.IF) !== 0 || this.vmx?.nonRoot != null;
+    const deadline = Math.min(this.#until, this.#alarms.earliest());
+    if (!wakes || deadline === Number.POSITIVE_INFINITY) return false;
+    if (deadline > clock.now) this.#ledger.charge(this.#idle, deadline - clock.now);
+    return true;
+  }
+
+  /** Runs one block, or one instruction where something must be looked at after it. */
+  #step(): Stop | null {
+    const state = this.state;
+    const i32 = state.i32;
+    const user = i32[CELL.cpl] === 3;
+    const eip = i32[CELL.rip] as number;
+    const linear = (state.segmentBase(SEG.cs) + (eip >>> 0)) >>> 0;
+    const limit = state.segmentLimit(SEG.cs);
+    if (eip >>> 0 > limit) {
+      raise(state, VECTOR.GP, 0);
+      return this.#signalled(null, 0);
+    }
+    const physical = this.mmu.fetch(linear, user);
+    if (physical < 0) return this.#signalled(null, 0);
+    if (physical >= this.#ramBytes) return { kind: "unmodelled", detail: `fetch outside of RAM at physical ${hex(physical)}` };
+    if (physical >>> 12 === this.gatePage && !user) return { kind: "monitor-entry", offset: physical & 0xfff };
+
+    const flags = state.flags;
+    const blocking = state.get(CELL.interruptibility) & (BLOCKING.STI | BLOCKING.MOV_SS);
+    const traps = (flags & FLAG.TF) !== 0;
+    const resumes = (flags & FLAG.RF) !== 0;
+    let single = traps || resumes || blocking !== 0 || this.#budget !== Number.POSITIVE_INFINITY;
+    let block = this.#block(physical, linear, user, single);
+    if (block === null) return this.#signalled(null, 0);
+    if (limit !== 0xffffffff && (eip >>> 0) + block.bytes - 1 > limit) {
+      // Some instruction of the block runs past the limit: one at a time, so that it is the one to fault.
+      if (!single) block = this.#block(physical, linear, user, true) as Block;
+      single = true;
+      if ((eip >>> 0) + block.bytes - 1 > limit) {
+        raise(state, VECTOR.GP, 0);
+        return this.#signalled(null, 0);
+      }
+    }
+    const clock = this.#ledger.clock;
+    // With TF set each iteration of a string instruction is a step of its own.
+    if (traps) clock.deadline = 0;
+    if (block.kind === "code") execute(block.ops, 0, block.account, state, this.env, this.#ledger);
+    else this.#notCode(block);
+
+    if (single) this.#afterSingle(block, traps, resumes, blocking);
+    if (state.signal.outcome !== OUTCOME.NONE) return this.#signalled(block, eip);
+    return null;
+  }
+
+  /** After an instruction that ran alone: the shadow and RF end, the trap of TF is pending. */
+  #afterSingle(block: Block, traps: boolean, resumes: boolean, blocking: number): void {
+    const state = this.state;
+    this.env.attention();
+    this.#budget--;
+    if (state.signal.outcome !== OUTCOME.NONE) return;
+    if (blocking !== 0 && block.last?.setsShadow !== true) {
+      state.set(CELL.interruptibility, state.get(CELL.interruptibility) & ~(BLOCKING.STI | BLOCKING.MOV_SS));
+    }
+    if (resumes && block.last?.loadsRf !== true) state.flags &= ~FLAG.RF;
+    if (traps) state.set(CELL.pendingDebug, state.get(CELL.pendingDebug) | SINGLE_STEP);
+  }
+
+  /** The block at a physical address, lifted if need be; null with a fault signalled. */
+  #block(physical: number, linear: number, user: boolean, single: boolean): Block | null {
+    const mode = this.#mode(physical, user, single);
+    this.accounts.current = this.accounts.byDomain[DOMAINS_OF_CODE[mode.index & 3] as Domain];
+    let block = this.code.lookup(physical, mode);
+    let secondPage = -1;
+    if (block === undefined) {
+      const lifted = this.code.lift(physical, -1, mode);
+      if (lifted !== "second-page") return lifted;
+    } else if (block.secondPage < 0) {
+      return block;
+    }
+    secondPage = this.mmu.fetch((linear - (linear & 0xfff) + 0x1000) >>> 0, user);
+    if (secondPage < 0) return null;
+    if (block === undefined || block.secondPage !== secondPage) {
+      if (secondPage >= this.#ramBytes) throw new Error("core: an instruction runs out of RAM");
+      block = this.code.lift(physical, secondPage, mode) as Block;
+    }
+    return block;
+  }
+
+  #mode(physical: number, user: boolean, single: boolean): BlockMode {
+    const domain = user ? USER : this.attribution !== null && this.attribution[physical >>> 12] !== 0 ? MONITOR : KERNEL;
+    const big = (this.state.segmentRights(SEG.cs) & RIGHTS.DB) !== 0;
+    const bigStack = (this.state.segmentRights(SEG.ss) & RIGHTS.DB) !== 0;
+    const index = domain | (big ? 4 : 0) | (bigStack ? 8 : 0) | (single ? 16 : 0);
+    let mode = this.#modes[index];
+    if (mode === undefined) {
+      const account = this.accounts.byDomain[DOMAINS_OF_CODE[domain] as Domain].instructions;
+      mode = { bits: big ? 32 : 16, stackBits: bigStack ? 32 : 16, account, single, index };
+      this.#modes[index] = mode;
+    }
+    return mode;
+  }
+
+  /** Bytes that are not an instruction of this processor, or not one that is modelled. */
+  #notCode(block: Block): void {
+    const state = this.state;
+    if (block.kind === "unmodelled") {
+      state.signal.outcome = OUTCOME.UNMODELLED;
+      state.signal.detail = `instruction ${block.text}`;
+      return;
+    }
+    this.#ledger.charge(block.account, block.ticks);
+    if (block.kind === "undefined") raise(state, VECTOR.UD);
+    else raise(state, VECTOR.GP, 0);
+  }
+
+  /** Acts on what the instruction left in the signal. */
+  #signalled(block: Block | null, eip: number): Stop | null {
+    const signal = this.state.signal;
+    const outcome = signal.outcome;
+    signal.outcome = OUTCOME.NONE;
+    this.env.attention();
+    switch (outcome) {
+      case OUTCOME.FAULT:
+        return this.#events.fault(signal.vector, signal.errorCode, signal.address);
+      case OUTCOME.INTERRUPT: {
+        const stop = this.#events.software(signal.interruptKind, signal.vector, (eip + signal.length) | 0, signal.length);
+        if (stop === "delivered") {
+          if (block !== null) this.#ledger.retire(block.account);
+          return null;
+        }
+        return stop;
+      }
+      case OUTCOME.EXIT:
+        signal.outcome = OUTCOME.EXIT;
+        this.vmx?.exitInstruction(signal.length);
+        return null;
+      default:
+        return { kind: "unmodelled", detail: signal.detail };
+    }
+  }
+
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
+}
+
+/** Memory as the VMX hardware sees it; its references are counted apart. */
+function vmcsMemory(memory: PhysicalMemory): { read32(address: number): number; write32(address: number, value: number): void } {
+  return {
+    read32(address) {
+      memory.references[REASON.vmcs] = (memory.references[REASON.vmcs] as number) + 1;
+      return memory.contains(address, 4) ? memory.read32(address) >>> 0 : 0xffffffff;
+    },
+    write32(address, value) {
+      memory.references[REASON.vmcs] = (memory.references[REASON.vmcs] as number) + 1;
+      if (memory.contains(address, 4)) memory.write32(address, value);
+    },
+  };
+}
+

@@ -1,0 +1,48 @@
+/**
+ * Decoding, by iced-x86, for the profile's processor: encodings that are newer than the processor decode as they
+ * did then (F3 0F BD is BSR on a Pentium 4, not LZCNT), and instructions of extensions that it lacks are undefined.
+ */
+import { CpuidFeature, Decoder, DecoderError, DecoderOptions, Instruction } from "iced-x86";
+import type { Profile } from "./profiles/profile.ts";
+
+/** Longest instruction in bytes (SDM vol. 2, 2.3.11); a longer one raises #GP(0). */
+export const MAX_INSTRUCTION_BYTES = 15;
+
+export type DecodeOutcome =
+  /** `decoder.instruction` holds the instruction. */
+  | "decoded"
+  /** Raises #UD. */
+  | "undefined"
+  /** More bytes are needed than were given. */
+  | "truncated";
+
+export class InstructionDecoder {
+  /** The instruction decoded last; reused (DEPENDENCIES: iced objects are not garbage-collected). */
+  readonly instruction = new Instruction();
+  readonly #options: number;
+  readonly #features: ReadonlySet<string>;
+
+  constructor(profile: Profile) {
+    this.#features = new Set(profile.features);
+    let options = DecoderOptions.NoWbnoinvd | DecoderOptions.NoLahfSahf64;
+    if (!this.#features.has("bmi1")) options |= DecoderOptions.NoMPFX_0FBC;
+    if (!this.#features.has("lzcnt")) options |= DecoderOptions.NoMPFX_0FBD;
+    this.#options = options;
+  }
+
+  /** Decodes at the start of `bytes` for code of `bits` (16, 32, 64); branch targets are relative to address 0. */
+  decode(bytes: Uint8Array, bits: number): DecodeOutcome {
+    const decoder = new Decoder(bits, bytes, this.#options);
+    try {
+      decoder.decodeOut(this.instruction);
+      if (decoder.lastError === DecoderError.NoMoreBytes) return "truncated";
+      if (decoder.lastError !== DecoderError.None || this.instruction.isInvalid) return "undefined";
+      for (const feature of this.instruction.cpuidFeatures()) {
+        if (!this.#features.has((CpuidFeature[feature] as string).toLowerCase())) return "undefined";
+      }
+      return "decoded";
+    } finally {
+      decoder.free();
+    }
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * From a decoded instruction to micro-ops: the only place where an instruction's meaning stands is the tables
+ * (arithmetic.ts, control-flow.ts, system.ts), put together here with its cost. Lifted code holds no absolute EIP.
+ */
+import { type Instruction, Mnemonic } from "iced-x86";
+import { type MicroOp, microOp, OP } from "../micro-ops.ts";
+import type { CostTicks } from "../profiles/profile.ts";
+import { ARITHMETIC } from "./arithmetic.ts";
+import { CONTROL_FLOW } from "./control-flow.ts";
+import { type CodeMode, Lifter } from "./lifter.ts";
+import type { Rule } from "./rule.ts";
+import { SYSTEM, specialForm } from "./system.ts";
+
+/** All modelled instructions by iced-x86's mnemonic. */
+export const INSTRUCTIONS: Readonly<Record<string, Rule>> = { ...ARITHMETIC, ...CONTROL_FLOW, ...SYSTEM };
+
+export interface Lifted {
+  /** BEGIN, the instruction's own micro-ops, END or END_BRANCH. */
+  readonly ops: readonly MicroOp[];
+  readonly rule: Rule;
+  readonly length: number;
+  /** Static cost in ticks. */
+  readonly ticks: number;
+}
+
+/** The rule of an instruction, or null when it is not modelled. */
+export function ruleOf(instruction: Instruction): Rule | null {
+  return INSTRUCTIONS[Mnemonic[instruction.mnemonic] as string] ?? null;
+}
+
+/** Lifts the instruction, or returns null when it is not modelled. */
+export function lift(instruction: Instruction, mode: CodeMode, costs: CostTicks): Lifted | null {
+  const lifter = new Lifter(instruction, mode);
+  const rule = specialForm(lifter) ?? ruleOf(instruction);
+  if (rule === null) return null;
+  rule.lift(lifter);
+  const ticks = staticTicks(rule, lifter, costs);
+  const end = lifter.branches
+    ? microOp(OP.END_BRANCH)
+    : microOp(OP.END, { imm: lifter.length, w: mode.bits === 16 ? 16 : 32 });
+  const begin = microOp(OP.BEGIN, { imm: ticks, x: lifter.length });
+  return { ops: [begin, ...lifter.ops, end], rule, length: lifter.length, ticks };
+}
+
+function staticTicks(rule: Rule, lifter: Lifter, costs: CostTicks): number {
+  if (lifter.free) return 0;
+  let ticks = rule.cost === null ? 0 : costs[rule.cost];
+  if (rule.memoryIncluded !== true) ticks += lifter.loads * costs.load + lifter.stores * costs.store;
+  if (lifter.locks) ticks += costs.locked;
+  return ticks;
+}

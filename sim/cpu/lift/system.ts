@@ -1,0 +1,326 @@
+/**
+ * System instructions (SDM vol. 1, 5.20-5.22), flags, ports and VMX. Their meaning is in the numbered helpers
+ * (helpers.ts, system/), here stand operands, cost and the facts that every monitor derives its behaviour from.
+ * Memory operands go to the helper as an offset and a segment, because privilege is checked before memory.
+ */
+import { Code, OpKind, Register } from "iced-x86";
+import { MARKER_MAGIC } from "../../observer.ts";
+import type { HelperName } from "../helpers.ts";
+import { OP } from "../micro-ops.ts";
+import type { CostName } from "../profiles/profile.ts";
+import { GPR } from "../state.ts";
+import { liftMov } from "./arithmetic.ts";
+import { liftPop, liftPush, operandBits } from "./control-flow.ts";
+import { type Lifter, registerCell, registerWidth } from "./lifter.ts";
+import type { Rule, RuleTable } from "./rule.ts";
+
+/** A helper without operands. */
+function plain(helper: HelperName, cost: CostName | null, facts: Partial<Rule> = {}): Rule {
+  return { cost, ...facts, lift: (l) => l.helper(helper, { c: l.length }) };
+}
+
+/** A helper with one memory operand (a pseudo-descriptor, a VMCS pointer, INVLPG's page). */
+function onMemory(helper: HelperName, cost: CostName | null, facts: Partial<Rule> = {}): Rule {
+  return {
+    cost,
+    memoryIncluded: true,
+    ...facts,
+    lift: (l) => l.helper(helper, { a: l.address(), x: l.segment(), c: l.length, w: pseudoDescriptorBits(l) }),
+  };
+}
+
+/** Operand size of LGDT and LIDT: 24 bits of base with a 16-bit operand size. */
+function pseudoDescriptorBits(l: Lifter): number {
+  return (Code[l.instruction.code] as string).endsWith("_16") ? 16 : 32;
+}
+
+/** A helper that reads a 16-bit register or memory operand (LLDT, LTR, LMSW, VERR, VERW). */
+function onSelector(helper: HelperName, cost: CostName | null, facts: Partial<Rule> = {}): Rule {
+  return {
+    cost,
+    memoryIncluded: true,
+    ...facts,
+    lift(l) {
+      if (l.isMemory(0)) l.helper(helper, { a: l.address(), x: l.segment(), d: 1, c: l.length });
+      else l.helper(helper, { a: l.read(0), c: l.length });
+    },
+  };
+}
+
+/** A helper that yields a value for operand 0 (SLDT, STR, SMSW); memory is always 16 bits wide. */
+function storing(helper: HelperName, cost: CostName | null, facts: Partial<Rule> = {}): Rule {
+  return {
+    cost,
+    ...facts,
+    lift(l) {
+      const d = l.temporary();
+      l.helper(helper, { d });
+      if (l.isMemory(0)) l.store(16, l.address(), l.segment(), d);
+      else l.write(0, d);
+    },
+  };
+}
+
+/** LAR, LSL: selector in, value and ZF out; the destination is written only on success. */
+function descriptorQuery(helper: HelperName): Rule {
+  return {
+    cost: "lar",
+    sensitive: true,
+    lift(l) {
+      const selector = l.read(1, 16);
+      const d = l.temporary();
+      l.helper(helper, { d, a: selector, b: l.read(0), w: l.width(0) });
+      l.write(0, d);
+    },
+  };
+}
+
+function liftMovToOrFromControl(l: Lifter): void {
+  const { op0Register: target, op1Register: source } = l.instruction;
+  const write = target >= Register.CR0;
+  const special = write ? target : source;
+  const isDebug = special >= Register.DR0;
+  const x = special - (isDebug ? Register.DR0 : Register.CR0);
+  if (write) {
+    l.helper(isDebug ? "writeDr" : "writeCr", { a: registerCell(source), b: gprNumber(source), x, c: l.length });
+    return;
+  }
+  const d = l.temporary();
+  l.helper(isDebug ? "readDr" : "readCr", { d, b: gprNumber(target), x, c: l.length });
+  l.emit(OP.MOV, { d: registerCell(target), a: d });
+}
+
+function gprNumber(register: number): number {
+  return registerCell(register) / 2;
+}
+
+/** MOV to and from CRn and DRn: its rule depends on the register. */
+function controlMove(l: Lifter, family: "cr" | "dr", write: boolean): Rule {
+  const register = write ? l.instruction.op0Register : l.instruction.op1Register;
+  const number = register - (family === "cr" ? Register.CR0 : Register.DR0);
+  let cost: CostName = write ? "writeDr" : "readDr";
+  if (family === "cr") cost = !write ? "readCr" : number === 3 ? "writeCr3" : number === 4 ? "writeCr4" : "writeCr0";
+  return {
+    cost,
+    privileged: true,
+    exits: family === "cr" ? "control-register-access" : "mov-dr",
+    endsBlock: true,
+    lift: liftMovToOrFromControl,
+  };
+}
+
+/** Loads of SS by MOV and POP: they begin an interrupt shadow. Other segments share the plain rules' facts. */
+const LOAD_SS: Partial<Rule> = { endsBlock: true, setsShadow: true };
+
+/** Forms of MOV, PUSH and POP whose cost or facts differ from those of their mnemonic; null for all others. */
+export function specialForm(l: Lifter): Rule | null {
+  const code = Code[l.instruction.code] as string;
+  const write = /^Mov_(cr|dr)_/.exec(code);
+  const read = /^Mov_.*_(cr|dr)$/.exec(code);
+  const family = (write ?? read)?.[1];
+  if (family !== undefined) return controlMove(l, family as "cr" | "dr", write !== null);
+  if (code.startsWith("Mov_Sreg_")) {
+    const facts = l.instruction.op0Register === Register.SS ? LOAD_SS : {};
+    return { cost: "segmentLoad", ...facts, lift: liftMov };
+  }
+  if (/^Mov_.*_Sreg$/.test(code)) return { cost: "segmentStore", sensitive: true, lift: liftMov };
+  if (/^Pop[wdq]_[C-G]S$/.test(code)) return { cost: "segmentPop", lift: liftPop };
+  if (/^Pop[wdq]_SS$/.test(code)) return { cost: "segmentPop", ...LOAD_SS, lift: liftPop };
+  if (/^Push[wdq]_[C-GS]S$/.test(code)) return { cost: "segmentStore", sensitive: true, lift: liftPush };
+  return null;
+}
+
+/** IN and OUT: accumulator width, port in DX or an immediate. */
+function liftIn(l: Lifter): void {
+  const immediate = l.instruction.op1Kind === OpKind.Immediate8;
+  const w = registerWidth(l.instruction.op0Register);
+  const d = l.temporary();
+  const a = immediate ? l.constant(l.instruction.immediate8) : GPR.edx;
+  l.helper("in", { d, a, w: w / 8, x: immediate ? 1 : 0, c: l.length });
+  l.write(0, d);
+}
+
+function liftOut(l: Lifter): void {
+  const immediate = l.instruction.op0Kind === OpKind.Immediate8;
+  const w = registerWidth(l.instruction.op1Register);
+  const a = immediate ? l.constant(l.instruction.immediate8) : GPR.edx;
+  l.helper("out", { a, b: GPR.eax, w: w / 8, x: immediate ? 1 : 0, c: l.length });
+}
+
+/** NOP in all its forms; a long NOP with the magic displacement is a measuring marker (observer.ts). */
+function liftNop(l: Lifter): void {
+  const instruction = l.instruction;
+  if (!hasMemoryOperand(l)) return;
+  const displacement = Number(BigInt.asUintN(32, instruction.memoryDisplacement));
+  if (displacement >>> 16 !== MARKER_MAGIC) return;
+  l.free = true;
+  l.emit(OP.MARKER, { imm: (displacement >>> 8) & 0xff, x: displacement & 0xff });
+}
+
+function hasMemoryOperand(l: Lifter): boolean {
+  return l.instruction.opCount > 0 && l.isMemory(0);
+}
+
+function softwareInterrupt(vector: (l: Lifter) => number, helper: HelperName): Rule {
+  return {
+    cost: null,
+    sensitive: true,
+    endsBlock: true,
+    lift(l) {
+      l.branches = true;
+      l.helper(helper, { x: vector(l), c: l.length });
+    },
+  };
+}
+
+const UNDEFINED_INSTRUCTION: Rule = { cost: null, endsBlock: true, lift: (l) => l.helper("undefined") };
+
+/** Facts that VMX instructions share: outside VMX operation #UD, in non-root operation an exit. */
+const vmx = (exits: string): Partial<Rule> => ({ privileged: true, exits, endsBlock: true });
+
+export const SYSTEM: RuleTable = {
+  Nop: { cost: "nop", lift: liftNop },
+  Endbr32: { cost: "nop", lift: () => undefined },
+  Pause: { cost: "pause", lift: (l) => l.helper("pause"), exits: "pause" },
+  Lfence: { cost: "fence", lift: () => undefined },
+  Mfence: { cost: "fence", lift: () => undefined },
+  Sfence: { cost: "fence", lift: () => undefined },
+  Ud0: UNDEFINED_INSTRUCTION,
+  Ud1: UNDEFINED_INSTRUCTION,
+  Ud2: UNDEFINED_INSTRUCTION,
+  Rsm: UNDEFINED_INSTRUCTION,
+  Pushf: {
+    cost: "pushFlags",
+    sensitive: true,
+    lift(l) {
+      const d = l.temporary();
+      l.helper("flagsForPush", { d });
+      l.push(operandBits(l), d);
+    },
+  },
+  Popf: {
+    cost: "popFlags",
+    sensitive: true,
+    endsBlock: true,
+    lift(l) {
+      const w = operandBits(l);
+      const value = l.top(w);
+      const moved = l.stackPointer(w / 8);
+      l.helper("popFlags", { a: value, w });
+      l.commitStack(moved);
+    },
+  },
+  Cli: plain("cli", "cli", { privileged: true, sensitive: false }),
+  Sti: plain("sti", "sti", { privileged: true, endsBlock: true, setsShadow: true }),
+  In: { cost: "portCore", exits: "io-instruction", privileged: true, lift: liftIn },
+  Out: { cost: "portCore", exits: "io-instruction", privileged: true, endsBlock: true, lift: liftOut },
+  Hlt: {
+    cost: "hlt",
+    privileged: true,
+    exits: "hlt",
+    endsBlock: true,
+    lift: (l) => l.helper("hlt"),
+  },
+  Int: softwareInterrupt((l) => l.instruction.immediate8, "softwareInterrupt"),
+  Int3: softwareInterrupt(() => 3, "softwareException"),
+  Int1: softwareInterrupt(() => 1, "privilegedSoftwareException"),
+  Into: {
+    cost: "bound",
+    endsBlock: true,
+    lift(l) {
+      l.branches = true;
+      l.helper("overflowInterrupt", { c: l.length });
+    },
+  },
+  Cpuid: plain("cpuid", "cpuid", { exits: "cpuid" }),
+  Rdtsc: plain("rdtsc", "rdtsc", { exits: "rdtsc", sensitive: true }),
+  Rdpmc: plain("rdpmc", "rdpmc", { exits: "rdpmc" }),
+  Rdmsr: plain("rdmsr", "rdmsr", { privileged: true, exits: "rdmsr" }),
+  Wrmsr: plain("wrmsr", "wrmsr", { privileged: true, exits: "wrmsr", endsBlock: true }),
+  Clts: plain("clts", "clts", { privileged: true, exits: "control-register-access" }),
+  Lmsw: onSelector("lmsw", "writeCr0", { privileged: true, exits: "control-register-access", endsBlock: true }),
+  Smsw: storing("smsw", "readCr", { sensitive: true }),
+  Lgdt: onMemory("lgdt", "descriptorTableLoad", { privileged: true, endsBlock: true }),
+  Lidt: onMemory("lidt", "descriptorTableLoad", { privileged: true, endsBlock: true }),
+  Sgdt: onMemory("sgdt", "descriptorTableStore", { sensitive: true }),
+  Sidt: onMemory("sidt", "descriptorTableStore", { sensitive: true }),
+  Sldt: storing("sldt", "descriptorTableStore", { sensitive: true }),
+  Str: storing("str", "descriptorTableStore", { sensitive: true }),
+  Lldt: onSelector("lldt", "lldt", { privileged: true }),
+  Ltr: onSelector("ltr", "ltr", { privileged: true }),
+  Verr: onSelector("verr", "lar", { sensitive: true }),
+  Verw: onSelector("verw", "lar", { sensitive: true }),
+  Lar: descriptorQuery("lar"),
+  Lsl: descriptorQuery("lsl"),
+  Arpl: {
+    cost: "lar",
+    sensitive: true,
+    lift(l) {
+      const old = l.readForUpdate(0);
+      const d = l.temporary();
+      l.helper("arpl", { d, a: old, b: l.read(1) });
+      l.write(0, d);
+    },
+  },
+  Invlpg: onMemory("invlpg", "invlpg", { privileged: true, exits: "invlpg", endsBlock: true }),
+  Invd: plain("invd", "cacheControl", { privileged: true, exits: "invd" }),
+  Wbinvd: plain("wbinvd", "cacheControl", { privileged: true }),
+  Sysenter: {
+    cost: "sysenter",
+    endsBlock: true,
+    lift(l) {
+      l.branches = true;
+      l.helper("sysenter");
+    },
+  },
+  Sysexit: {
+    cost: "sysexit",
+    privileged: true,
+    endsBlock: true,
+    lift(l) {
+      l.branches = true;
+      l.helper("sysexit");
+    },
+  },
+  Vmxon: onMemory("vmxon", null, vmx("vmxon")),
+  Vmxoff: plain("vmxoff", null, vmx("vmxoff")),
+  Vmclear: onMemory("vmclear", null, vmx("vmclear")),
+  Vmptrld: onMemory("vmptrld", null, vmx("vmptrld")),
+  Vmptrst: onMemory("vmptrst", null, vmx("vmptrst")),
+  Vmread: {
+    cost: null,
+    ...vmx("vmread"),
+    lift(l) {
+      // The destination is written by the helper: on VMfail it stays as it was.
+      const a = l.read(1);
+      if (l.isMemory(0)) l.helper("vmread", { d: l.address(), a, x: l.segment(), b: 1, c: l.length });
+      else l.helper("vmread", { d: registerCell(l.instruction.op0Register), a, b: 0, c: l.length });
+    },
+  },
+  Vmwrite: {
+    cost: null,
+    ...vmx("vmwrite"),
+    lift(l) {
+      const d = registerCell(l.instruction.op0Register);
+      if (l.isMemory(1)) l.helper("vmwrite", { d, a: l.address(), x: l.segment(), b: 1, c: l.length });
+      else l.helper("vmwrite", { d, a: registerCell(l.instruction.op1Register), b: 0, c: l.length });
+    },
+  },
+  Vmlaunch: {
+    cost: null,
+    ...vmx("vmlaunch"),
+    lift(l) {
+      l.branches = true;
+      l.helper("vmlaunch", { c: l.length });
+    },
+  },
+  Vmresume: {
+    cost: null,
+    ...vmx("vmresume"),
+    lift(l) {
+      l.branches = true;
+      l.helper("vmresume", { c: l.length });
+    },
+  },
+  Vmcall: plain("vmcall", null, vmx("vmcall")),
+};

@@ -1,0 +1,123 @@
+/**
+ * The environment of the physical core: memory through the modelled MMU, ports on the machine's bus, prices of the
+ * profile, charged to the domain that runs.
+ */
+import { TICKS_PER_CYCLE } from "../clock.ts";
+import type { Ledger } from "../ledger.ts";
+import type { Observer } from "../observer.ts";
+import { type Accounts, activityOf } from "./accounts.ts";
+import type { Bus } from "./bus.ts";
+import type { Environment, Intercepts } from "./environment.ts";
+import type { Mmu } from "./mmu.ts";
+import { Predictor } from "./predictor.ts";
+import { type CostName, type CostTicks, costTicks, type Profile } from "./profiles/profile.ts";
+import type { Vmx } from "./vmx/vmx.ts";
+
+export interface EnvironmentParts {
+  readonly profile: Profile;
+  readonly mmu: Mmu;
+  readonly bus: Bus;
+  readonly ledger: Ledger;
+  readonly accounts: Accounts;
+}
+
+export class PhysicalEnvironment implements Environment {
+  readonly profile: Profile;
+  readonly predictor: Predictor;
+  /** Set once by the core, which owns the VMX hardware. */
+  vmx: Vmx | null = null;
+  observer: Observer | null = null;
+  /** A monitor owns the machine: VM exits are its business, not that of the guest that causes them. */
+  monitorPresent = false;
+  readonly #mmu: Mmu;
+  readonly #bus: Bus;
+  readonly #ledger: Ledger;
+  readonly #accounts: Accounts;
+  readonly #ticks: CostTicks;
+
+  constructor(parts: EnvironmentParts) {
+    this.profile = parts.profile;
+    this.predictor = new Predictor(parts.profile);
+    this.#mmu = parts.mmu;
+    this.#bus = parts.bus;
+    this.#ledger = parts.ledger;
+    this.#accounts = parts.accounts;
+    this.#ticks = costTicks(parts.profile);
+  }
+
+  get intercepts(): Intercepts | null {
+    return this.vmx === null ? null : this.vmx.nonRoot;
+  }
+
+  load(linear: number, bytes: number, access: number): number {
+    return this.#mmu.load(linear, bytes, access);
+  }
+
+  store(linear: number, bytes: number, value: number, access: number): void {
+    this.#mmu.store(linear, bytes, value, access);
+  }
+
+  load64(linear: number, access: number, cell: number): void {
+    this.#mmu.load64(linear, access, cell);
+  }
+
+  store64(linear: number, access: number, cell: number): void {
+    this.#mmu.store64(linear, access, cell);
+  }
+
+  probe(linear: number, bytes: number, access: number): void {
+    this.#mmu.probe(linear, bytes, access);
+  }
+
+  readPort(port: number, bytes: number): number {
+    const value = this.#bus.readPort(port, bytes);
+    this.attention();
+    return value;
+  }
+
+  writePort(port: number, bytes: number, value: number): void {
+    this.#bus.writePort(port, bytes, value);
+    this.attention();
+  }
+
+  flushTlb(scope: number): void {
+    this.#mmu.flushTlb(scope);
+  }
+
+  flushPage(linear: number): void {
+    this.#mmu.flushPage(linear);
+  }
+
+  timestamp(): number {
+    return Math.floor(this.#ledger.clock.now / TICKS_PER_CYCLE);
+  }
+
+  charge(cost: CostName): void {
+    const ticks = this.#ticks[cost];
+    const accounts = cost === "vmexit" && this.monitorPresent ? this.#accounts.byDomain.monitor : this.#accounts.current;
+    this.#ledger.charge(accounts[activityOf(cost)], ticks);
+    this.observer?.cost?.(cost, ticks, this.#ledger.clock.now);
+  }
+
+  apicBaseChanged(): void {
+    this.attention();
+  }
+
+  /** Straight-line execution ends where the deadline is reached; zero is always reached. */
+  attention(): void {
+    this.#ledger.clock.deadline = 0;
+  }
+
+  branch(kind: number, source: number, target: number, next: number): void {
+    if (this.predictor.follow(kind, source, target, next)) this.charge("mispredict");
+  }
+
+  expired(): boolean {
+    const clock = this.#ledger.clock;
+    return clock.now >= clock.deadline;
+  }
+
+  marker(kind: number, region: number): void {
+    this.observer?.marker?.(kind, region, this.#ledger.clock.now);
+  }
+}

@@ -1,0 +1,211 @@
+/**
+ * A processor profile: everything that makes one simulated processor differ from another, as data with sources.
+ * No cycle literal stands in code; code names a cost, the profile gives its value.
+ */
+import { cyclesToTicks } from "../../clock.ts";
+
+/** Where a number comes from. `calibrated` numbers were fitted and must name the one cell they were fitted to. */
+export type Mark = "published" | "derived" | "calibrated";
+
+/** A value with its unit and source; docs/COSTS.md is generated from these. */
+export interface Sourced {
+  readonly value: number;
+  readonly unit: "cycles" | "ns" | "count" | "MHz" | "cycles/instruction";
+  readonly mark: Mark;
+  /** Publication and row id, or the reasoning. */
+  readonly source: string;
+  /** The published cell that a calibrated value was fitted to. */
+  readonly cell?: string;
+}
+
+/**
+ * Names of all costs, in cycles of the core. Instruction costs are what the instruction adds in straight-line code
+ * with its data in the first-level cache and its translations in the TLB; memory operands add `load` and `store`.
+ */
+export const COSTS = {
+  // plain instructions
+  alu: "MOV, ADD, AND, CMP... register or immediate operands; address generation included",
+  load: "added by each memory operand read",
+  store: "added by each memory operand written",
+  lea: "LEA",
+  nop: "NOP",
+  aluCarry: "ADC, SBB",
+  shift: "SHL, SHR, SAR, ROL, ROR by an immediate",
+  shiftByCl: "shifts and rotates by CL",
+  rotateCarry: "RCL, RCR",
+  doubleShift: "SHLD, SHRD",
+  multiply: "IMUL with two or three operands",
+  multiplyWide: "MUL, IMUL with a double-width result",
+  divide: "DIV, IDIV",
+  bitTest: "BT, BTS, BTR, BTC on a register or with an immediate",
+  bitString: "added by BT* with a register bit offset into memory",
+  bitScan: "BSF, BSR",
+  byteSwap: "BSWAP",
+  conditionalMove: "CMOVcc, SETcc",
+  signExtend: "CBW, CWDE, CWD, CDQ, MOVSX, MOVZX",
+  exchange: "XCHG of registers, XADD, CMPXCHG of a register",
+  locked: "added by a LOCK prefix or XCHG with memory",
+  compareExchange8: "CMPXCHG8B",
+  push: "PUSH (its store included)",
+  pop: "POP (its load included)",
+  pushAll: "PUSHA",
+  popAll: "POPA",
+  enter: "ENTER with level 0",
+  leave: "LEAVE",
+  xlat: "XLAT",
+  decimal: "DAA, DAS, AAA, AAS, AAM, AAD",
+  bound: "BOUND, INTO, not taken",
+  flagBit: "CLC, STC, CMC, CLD, STD",
+  lahf: "LAHF, SAHF",
+  pause: "PAUSE",
+  fence: "memory fences, CLFLUSH without its line",
+  // control flow
+  jump: "JMP direct",
+  branch: "Jcc, LOOPcc, JECXZ",
+  call: "CALL near (its store included)",
+  ret: "RET near predicted by the return stack (its load included)",
+  jumpIndirect: "JMP, CALL through a register or memory, predicted (added to call)",
+  mispredict: "penalty of a mispredicted return or indirect branch",
+  // strings
+  stringStart: "start of a REP string instruction",
+  stringIteration: "each iteration of MOVS, STOS, LODS, SCAS, CMPS, INS, OUTS (loads and stores included)",
+  // system, core-bound
+  pushFlags: "PUSHF",
+  popFlags: "POPF",
+  cli: "CLI",
+  sti: "STI",
+  segmentLoad: "MOV to a segment register, protected mode",
+  segmentPop: "POP to a segment register, LDS and its kin",
+  segmentStore: "MOV from a segment register, PUSH of one",
+  farJump: "JMP far, same privilege",
+  farCall: "CALL far, same privilege",
+  farReturn: "RET far, same privilege",
+  farPrivilege: "added by a far transfer that changes privilege (stack switch)",
+  intSame: "INT n, INT3, INTO taken: delivery at the same privilege",
+  intInner: "INT n delivery to an inner ring with a stack switch",
+  iretSame: "IRET to the same privilege",
+  iretOuter: "IRET to an outer ring",
+  exception: "delivery of a fault (other than #PF) to a handler: from fault to first handler instruction",
+  pageFault: "delivery of #PF to a handler",
+  interrupt: "delivery of an external interrupt, without the acknowledge cycle on the bus",
+  sysenter: "SYSENTER",
+  sysexit: "SYSEXIT",
+  hlt: "HLT entry and wake-up",
+  cpuid: "CPUID",
+  rdtsc: "RDTSC",
+  rdpmc: "RDPMC",
+  rdmsr: "RDMSR",
+  wrmsr: "WRMSR",
+  readCr: "MOV from CRn, SMSW",
+  writeCr0: "MOV to CR0, LMSW",
+  writeCr3: "MOV to CR3 (refill of the TLB comes on top, by the misses it causes)",
+  writeCr4: "MOV to CR4",
+  clts: "CLTS",
+  readDr: "MOV from DRn",
+  writeDr: "MOV to DRn",
+  descriptorTableLoad: "LGDT, LIDT",
+  descriptorTableStore: "SGDT, SIDT, SLDT, STR",
+  lldt: "LLDT",
+  ltr: "LTR",
+  lar: "LAR, LSL, VERR, VERW",
+  invlpg: "INVLPG",
+  cacheControl: "INVD, WBINVD",
+  portCore: "core's part of IN and OUT (the bus's is in the board file)",
+  taskSwitch: "a hardware task switch without its memory references",
+  // memory system
+  pageCross: "added by an access that crosses a page",
+  tlbSecondLevel: "first-level DTLB miss that hits the second level",
+  walkStart: "start of a page walk",
+  walkReference: "each page-table reference of a walk (first-level cache hit)",
+  walkUpdate: "a locked update that sets A or D",
+  apicRead: "read of a local APIC register",
+  apicWrite: "write of a local APIC register",
+  // VMX
+  vmxon: "VMXON, VMXOFF",
+  vmptrld: "VMPTRLD, VMPTRST, VMCLEAR",
+  vmread: "VMREAD",
+  vmwrite: "VMWRITE",
+  vmentry: "VM entry (VMLAUNCH, VMRESUME)",
+  vmexit: "VM exit",
+} as const;
+
+export type CostName = keyof typeof COSTS;
+export const COST_NAMES = Object.keys(COSTS) as CostName[];
+
+/** Geometry of one TLB. */
+export interface TlbGeometry {
+  readonly entries: number;
+  /** Ways; equal to `entries` for a fully associative one. */
+  readonly ways: number;
+  readonly replacement: "fifo" | "random";
+}
+
+/** TLBs of one side (instruction or data): separate structures by page size where the processor has them. */
+export interface TlbSide {
+  readonly small: TlbGeometry;
+  /** For 4 MB and 2 MB pages; absent when they share `small`. */
+  readonly large?: TlbGeometry;
+  readonly secondSmall?: TlbGeometry;
+  readonly secondLarge?: TlbGeometry;
+  readonly source: string;
+}
+
+export interface CpuidLeaf {
+  readonly eax: number;
+  readonly ebx: number;
+  readonly ecx: number;
+  readonly edx: number;
+}
+
+/** VMX capability MSRs (SDM vol. 3, appendix A); low is allowed-0 (must be 1), high is allowed-1 (may be 1). */
+export interface VmxCapabilities {
+  /** IA32_VMX_BASIC: revision identifier, region size in bytes. */
+  readonly revision: number;
+  readonly regionBytes: number;
+  readonly pinBased: readonly [must: number, may: number];
+  readonly processorBased: readonly [must: number, may: number];
+  readonly exit: readonly [must: number, may: number];
+  readonly entry: readonly [must: number, may: number];
+  readonly cr0Fixed: readonly [must: number, may: number];
+  readonly cr4Fixed: readonly [must: number, may: number];
+  readonly misc: number;
+  readonly source: string;
+}
+
+export interface Profile {
+  readonly name: string;
+  readonly title: string;
+  readonly year: number;
+  readonly frequencyMHz: number;
+  /** Instruction-set extensions that decode; others raise #UD. Names of iced-x86's CpuidFeature, lower case. */
+  readonly features: readonly string[];
+  /** CPUID leaves by number (and sub-leaf 0); leaves above the maximum return the highest basic one. */
+  readonly cpuid: Readonly<Record<number, CpuidLeaf>>;
+  readonly physicalAddressBits: number;
+  readonly linearAddressBits: number;
+  readonly instructionTlb: TlbSide;
+  readonly dataTlb: TlbSide;
+  /** Entries of the return stack predictor. */
+  readonly returnStackEntries: number;
+  /** Entries of the last-target table of indirect branches. */
+  readonly indirectTargets: number;
+  readonly costs: Readonly<Record<CostName, Sourced>>;
+  /** Cycles per instruction of monitor software between memory references; fitted as `cell` says. */
+  readonly monitorCpi: Sourced;
+  readonly vmx: VmxCapabilities | null;
+}
+
+/** A profile's costs in ticks, by name. */
+export type CostTicks = Readonly<Record<CostName, number>>;
+
+const ticksOf = new WeakMap<Profile, CostTicks>();
+
+/** The costs of a profile converted to ticks; every cost must be a multiple of 1/12 cycle. */
+export function costTicks(profile: Profile): CostTicks {
+  const known = ticksOf.get(profile);
+  if (known !== undefined) return known;
+  const ticks = {} as Record<CostName, number>;
+  for (const name of COST_NAMES) ticks[name] = cyclesToTicks(profile.costs[name].value);
+  ticksOf.set(profile, ticks);
+  return ticks;
+}

@@ -1,0 +1,150 @@
+/**
+ * String instructions (SDM vol. 2, MOVS, STOS, LODS, SCAS, CMPS, INS, OUTS, REP). Each iteration is complete in
+ * itself: registers are committed after its memory accesses, so a fault or an event between iterations leaves a
+ * state from which the instruction simply starts again.
+ */
+import { ACCESS, type Environment } from "./environment.ts";
+import { subtractFlags, withStatus } from "./flags.ts";
+import { dataAccess, linearAddress } from "./interpreter.ts";
+import { type MicroOp, REPEAT, STRING_KIND } from "./micro-ops.ts";
+import { CELL, type CpuState, FLAG, GPR, OUTCOME, SEG } from "./state.ts";
+import { portPermitted } from "./system/ports.ts";
+
+/**
+ * Runs iterations until the count ends, a comparison ends it, an iteration signals, or the deadline is reached.
+ * Returns whether the instruction is complete; EIP is then past it.
+ */
+export function stringInstruction(state: CpuState, env: Environment, u: MicroOp): boolean {
+  const i32 = state.i32;
+  const mask = u.c === 16 ? 0xffff : -1;
+  const repeated = u.b !== REPEAT.NONE;
+  if (repeated) env.charge("stringStart");
+  for (;;) {
+    if (repeated && ((i32[GPR.ecx] as number) & mask) === 0) break;
+    if (!iterate(state, env, u, mask)) return true;
+    env.charge("stringIteration");
+    if (!repeated) break;
+    const ecx = i32[GPR.ecx] as number;
+    const count = (ecx - 1) & mask;
+    i32[GPR.ecx] = (ecx & ~mask) | count;
+    if (count === 0 || comparisonEnds(u, i32[CELL.rflags] as number)) break;
+    if (env.expired()) return false;
+  }
+  const next = (i32[CELL.rip] as number) + u.imm;
+  i32[CELL.rip] = next;
+  return true;
+}
+
+function comparisonEnds(u: MicroOp, eflags: number): boolean {
+  if (u.b === REPEAT.REPE) return (eflags & FLAG.ZF) === 0;
+  if (u.b === REPEAT.REPNE) return (eflags & FLAG.ZF) !== 0;
+  return false;
+}
+
+/** One iteration; false when it signalled (nothing of it is committed). */
+function iterate(state: CpuState, env: Environment, u: MicroOp, mask: number): boolean {
+  const i32 = state.i32;
+  const bytes = u.w;
+  const step = ((i32[CELL.rflags] as number) & FLAG.DF) !== 0 ? -bytes : bytes;
+  const source = (i32[GPR.esi] as number) & mask;
+  const target = (i32[GPR.edi] as number) & mask;
+  let usesSource = false;
+  let usesTarget = false;
+
+  switch (u.x) {
+    case STRING_KIND.MOVS: {
+      const value = read(state, env, u.a, source, bytes);
+      if (state.signal.outcome !== OUTCOME.NONE) return false;
+      if (!write(state, env, target, bytes, value)) return false;
+      usesSource = true;
+      usesTarget = true;
+      break;
+    }
+    case STRING_KIND.STOS:
+      if (!write(state, env, target, bytes, i32[GPR.eax] as number)) return false;
+      usesTarget = true;
+      break;
+    case STRING_KIND.LODS: {
+      const value = read(state, env, u.a, source, bytes);
+      if (state.signal.outcome !== OUTCOME.NONE) return false;
+      const keep = bytes === 4 ? 0 : bytes === 2 ? ~0xffff : ~0xff;
+      i32[GPR.eax] = ((i32[GPR.eax] as number) & keep) | value;
+      usesSource = true;
+      break;
+    }
+    case STRING_KIND.SCAS: {
+      const value = read(state, env, SEG.es, target, bytes);
+      if (state.signal.outcome !== OUTCOME.NONE) return false;
+      compare(state, i32[GPR.eax] as number, value, bytes);
+      usesTarget = true;
+      break;
+    }
+    case STRING_KIND.CMPS: {
+      const first = read(state, env, u.a, source, bytes);
+      if (state.signal.outcome !== OUTCOME.NONE) return false;
+      const second = read(state, env, SEG.es, target, bytes);
+      if (state.signal.outcome !== OUTCOME.NONE) return false;
+      compare(state, first, second, bytes);
+      usesSource = true;
+      usesTarget = true;
+      break;
+    }
+    case STRING_KIND.INS:
+      if (!inputString(state, env, u, target)) return false;
+      usesTarget = true;
+      break;
+    default:
+      if (!outputString(state, env, u, source)) return false;
+      usesSource = true;
+  }
+  if (usesSource) i32[GPR.esi] = ((i32[GPR.esi] as number) & ~mask) | ((source + step) & mask);
+  if (usesTarget) i32[GPR.edi] = ((i32[GPR.edi] as number) & ~mask) | ((target + step) & mask);
+  return true;
+}
+
+function read(state: CpuState, env: Environment, segment: number, offset: number, bytes: number): number {
+  const linear = linearAddress(state, segment, offset, bytes, false);
+  return linear < 0 ? 0 : env.load(linear, bytes, dataAccess(state, false));
+}
+
+/** Stores through ES; false on a fault. */
+function write(state: CpuState, env: Environment, offset: number, bytes: number, value: number): boolean {
+  const linear = linearAddress(state, SEG.es, offset, bytes, true);
+  if (linear >= 0) env.store(linear, bytes, value, dataAccess(state, true));
+  return state.signal.outcome === OUTCOME.NONE;
+}
+
+function compare(state: CpuState, first: number, second: number, bytes: number): void {
+  const shift = 32 - bytes * 8;
+  const a = first << shift;
+  const b = second << shift;
+  const status = subtractFlags(a, b, (a - b) | 0, 0, shift);
+  state.i32[CELL.rflags] = withStatus(state.i32[CELL.rflags] as number, status);
+}
+
+/** INS: permission, then the exit, then the destination is probed so that a port is not read in vain. */
+function inputString(state: CpuState, env: Environment, u: MicroOp, target: number): boolean {
+  const port = (state.i32[GPR.edx] as number) & 0xffff;
+  if (!portPermitted(state, env, port, u.w)) return false;
+  const linear = linearAddress(state, SEG.es, target, u.w, true);
+  if (linear < 0) return false;
+  const repeat = u.b !== REPEAT.NONE;
+  if (env.intercepts?.portIo(port, u.w, true, true, repeat, false, linear)) return false;
+  env.probe(linear, u.w, dataAccess(state, true));
+  if (state.signal.outcome !== OUTCOME.NONE) return false;
+  env.store(linear, u.w, env.readPort(port, u.w), dataAccess(state, true));
+  return true;
+}
+
+function outputString(state: CpuState, env: Environment, u: MicroOp, source: number): boolean {
+  const port = (state.i32[GPR.edx] as number) & 0xffff;
+  if (!portPermitted(state, env, port, u.w)) return false;
+  const linear = linearAddress(state, u.a, source, u.w, false);
+  if (linear < 0) return false;
+  const repeat = u.b !== REPEAT.NONE;
+  if (env.intercepts?.portIo(port, u.w, false, true, repeat, false, linear)) return false;
+  const value = env.load(linear, u.w, ACCESS.READ | (dataAccess(state, false) & ACCESS.USER));
+  if (state.signal.outcome !== OUTCOME.NONE) return false;
+  env.writePort(port, u.w, value);
+  return true;
+}
