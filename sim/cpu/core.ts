@@ -354,6 +354,7 @@ export class Core {
     const signal = this.state.signal;
     const outcome = signal.outcome;
     signal.outcome = OUTCOME.NONE;
+    if (block === null) this.#budget--;
     this.env.attention();
     switch (outcome) {
       case OUTCOME.FAULT:

@@ -36,13 +36,26 @@ export class InstructionDecoder {
     try {
       decoder.decodeOut(this.instruction);
       if (decoder.lastError === DecoderError.NoMoreBytes) return "truncated";
-      if (decoder.lastError !== DecoderError.None || this.instruction.isInvalid) return "undefined";
+      if (decoder.lastError !== DecoderError.None || this.instruction.isInvalid) {
+        return bytes.length >= MAX_INSTRUCTION_BYTES && this.#isTooLong(bytes, bits) ? "truncated" : "undefined";
+      }
       for (const feature of this.instruction.cpuidFeatures()) {
         if (!this.#features.has((CpuidFeature[feature] as string).toLowerCase())) return "undefined";
       }
       return "decoded";
     } finally {
       decoder.free();
+    }
+  }
+
+  /** Whether bytes that iced calls invalid are only too long: without their first byte, a prefix, they still want more. */
+  #isTooLong(bytes: Uint8Array, bits: number): boolean {
+    const shorter = new Decoder(bits, bytes.subarray(1, MAX_INSTRUCTION_BYTES), this.#options);
+    try {
+      shorter.decodeOut(this.instruction);
+      return shorter.lastError === DecoderError.NoMoreBytes;
+    } finally {
+      shorter.free();
     }
   }
 }

@@ -328,8 +328,8 @@ export function execute(
       case OP.JUMP_IF: {
         const rip = i32[CELL.rip] as number;
         const taken = conditionHolds(u.x, i32[CELL.rflags] as number);
-        const target = rip + (taken ? u.imm : u.b);
-        jumpNear(state, u.w, target);
+        if (taken) jumpNear(state, u.w, rip + u.imm);
+        else i32[CELL.rip] = u.c === 16 ? (rip + u.b) & 0xffff : rip + u.b;
         break;
       }
       case OP.JUMP_TO: {
@@ -436,13 +436,15 @@ function loop(state: CpuState, u: MicroOp): void {
   const ecx = i32[GPR.ecx] as number;
   const rip = i32[CELL.rip] as number;
   if (u.x === 3) {
-    jumpNear(state, u.c, rip + ((ecx & mask) === 0 ? u.imm : u.b));
+    if ((ecx & mask) === 0) jumpNear(state, u.c, rip + u.imm);
+    else i32[CELL.rip] = rip + u.b;
     return;
   }
   const count = (ecx - 1) & mask;
   const zero = ((i32[CELL.rflags] as number) & FLAG.ZF) !== 0;
   const taken = count !== 0 && (u.x === 2 || zero === (u.x === 1));
-  jumpNear(state, u.c, rip + (taken ? u.imm : u.b));
+  if (taken) jumpNear(state, u.c, rip + u.imm);
+  else i32[CELL.rip] = rip + u.b;
   if (state.signal.outcome !== OUTCOME.NONE) return;
   i32[GPR.ecx] = (ecx & ~mask) | count;
 }

@@ -89,7 +89,7 @@ export const OP = {
   CHECK_TARGET: 51,
   /** RIP += imm in w bits; x = branch kind. */
   JUMP: 52,
-  /** If condition x: RIP += imm, else RIP += b (the length). */
+  /** If condition x: RIP += imm in w bits, else RIP += b (the length) in c bits, the code segment's size. */
   JUMP_IF: 53,
   /** RIP = a; x = branch kind; imm = instruction length (return address of a call). */
   JUMP_TO: 54,

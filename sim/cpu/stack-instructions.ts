@@ -68,7 +68,10 @@ export function popAll(state: CpuState, env: Environment, bytes: number, stackBi
   }
 }
 
-/** ENTER: saves EBP, copies `level` - 1 frame pointers of the enclosing procedures, makes room for `size` bytes. */
+/**
+ * ENTER: saves EBP, copies `level` - 1 frame pointers of the enclosing procedures, makes room for `size` bytes. Loads
+ * and stores alternate, as frames may overlap what is pushed; so all of both are checked first.
+ */
 export function enter(
   state: CpuState,
   env: Environment,
@@ -80,22 +83,22 @@ export function enter(
   const depth = level & 31;
   const esp = state.i32[GPR.esp] as number;
   const ebp = state.i32[GPR.ebp] as number;
-  const framePointer = stackAddress(esp - bytes, stackBits);
-  const pushed = [ebp];
+  const pushes = depth === 0 ? 1 : depth + 1;
+  const slot = (n: number): number => stackAddress(esp - (n + 1) * bytes, stackBits);
+  const outer = (n: number): number => stackAddress(ebp - n * bytes, stackBits);
+  const bottom = stackAddress(esp - pushes * bytes - (size & 0xffff), stackBits);
+  for (let n = 0; n < pushes; n++) if (!probeStack(state, env, slot(n), bytes)) return;
   for (let n = 1; n < depth; n++) {
-    pushed.push(loadStack(state, env, stackAddress(ebp - n * bytes, stackBits), bytes));
+    loadStack(state, env, outer(n), bytes);
     if (state.signal.outcome !== OUTCOME.NONE) return;
   }
-  if (depth > 0) pushed.push(framePointer);
-  for (let n = 0; n < pushed.length; n++) {
-    if (!probeStack(state, env, stackAddress(esp - (n + 1) * bytes, stackBits), bytes)) return;
-  }
-  const bottom = stackAddress(esp - pushed.length * bytes - (size & 0xffff), stackBits);
   // The new top of the stack is checked as for a write (SDM vol. 2, ENTER).
   if (!probeStack(state, env, bottom, bytes)) return;
-  for (const [n, value] of pushed.entries()) {
-    storeStack(state, env, stackAddress(esp - (n + 1) * bytes, stackBits), bytes, value);
-  }
+
+  const framePointer = slot(0);
+  storeStack(state, env, framePointer, bytes, ebp);
+  for (let n = 1; n < depth; n++) storeStack(state, env, slot(n), bytes, loadStack(state, env, outer(n), bytes));
+  if (depth > 0) storeStack(state, env, slot(depth), bytes, framePointer);
   setRegister(state, EBP_NUMBER, bytes, framePointer);
   setStackPointer(state, stackBits, bottom);
 }

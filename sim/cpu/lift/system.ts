@@ -175,6 +175,28 @@ function softwareInterrupt(vector: (l: Lifter) => number, helper: HelperName): R
 
 const UNDEFINED_INSTRUCTION: Rule = { cost: null, endsBlock: true, lift: (l) => l.helper("undefined") };
 
+const pushFlags: Rule = {
+  cost: "pushFlags",
+  sensitive: true,
+  lift(l) {
+    const d = l.temporary();
+    l.helper("flagsForPush", { d });
+    l.push(operandBits(l), d);
+  },
+};
+const popFlags: Rule = {
+  cost: "popFlags",
+  sensitive: true,
+  endsBlock: true,
+  lift(l) {
+    const w = operandBits(l);
+    const value = l.top(w);
+    const moved = l.stackPointer(w / 8);
+    l.helper("popFlags", { a: value, w });
+    l.commitStack(moved);
+  },
+};
+
 /** Facts that VMX instructions share: outside VMX operation #UD, in non-root operation an exit. */
 const vmx = (exits: string): Partial<Rule> => ({ privileged: true, exits, endsBlock: true });
 
@@ -189,27 +211,10 @@ export const SYSTEM: RuleTable = {
   Ud1: UNDEFINED_INSTRUCTION,
   Ud2: UNDEFINED_INSTRUCTION,
   Rsm: UNDEFINED_INSTRUCTION,
-  Pushf: {
-    cost: "pushFlags",
-    sensitive: true,
-    lift(l) {
-      const d = l.temporary();
-      l.helper("flagsForPush", { d });
-      l.push(operandBits(l), d);
-    },
-  },
-  Popf: {
-    cost: "popFlags",
-    sensitive: true,
-    endsBlock: true,
-    lift(l) {
-      const w = operandBits(l);
-      const value = l.top(w);
-      const moved = l.stackPointer(w / 8);
-      l.helper("popFlags", { a: value, w });
-      l.commitStack(moved);
-    },
-  },
+  Pushf: pushFlags,
+  Pushfd: pushFlags,
+  Popf: popFlags,
+  Popfd: popFlags,
   Cli: plain("cli", "cli", { privileged: true, sensitive: false }),
   Sti: plain("sti", "sti", { privileged: true, endsBlock: true, setsShadow: true }),
   In: { cost: "portCore", exits: "io-instruction", privileged: true, lift: liftIn },

@@ -9,7 +9,7 @@
 import type { Environment } from "../environment.ts";
 import type { Profile } from "../profiles/profile.ts";
 import { CELL, type CpuState, GPR, raise, temporaryCell, unmodelled, VECTOR } from "../state.ts";
-import { CAPABILITY_MSRS, capabilityMsr } from "../vmx/capabilities.ts";
+import { capabilityMsr } from "../vmx/capabilities.ts";
 import { privileged } from "./checks.ts";
 
 /** Numbers of the modelled registers. */
@@ -245,9 +245,4 @@ export function writeMsr(state: CpuState, env: Environment): void {
   }
   if (result === UNMODELLED) unmodelled(state, `WRMSR to MSR ${index.toString(16)}`);
   else if (result === GP) raise(state, VECTOR.GP, 0);
-}
-
-/** Whether `index` is a VMX capability register. */
-export function isCapabilityMsr(index: number): boolean {
-  return index >= CAPABILITY_MSRS.first && index <= CAPABILITY_MSRS.last;
 }
