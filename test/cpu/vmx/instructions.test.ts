@@ -1,8 +1,9 @@
 // The VMX instructions: what each does, and every way in which it fails (SDM vol. 3, 31.3, 31.4).
 import { describe, expect, test } from "vitest";
 import { pentium4_672 } from "../../../sim/cpu/profiles/pentium4-672.ts";
-import { BLOCKING, CELL, FLAG, OUTCOME, RIGHTS, SEG } from "../../../sim/cpu/state.ts";
+import { BLOCKING, CELL, FLAG, OUTCOME } from "../../../sim/cpu/state.ts";
 import { capabilityMsr } from "../../../sim/cpu/vmx/capabilities.ts";
+import { PROCESSOR_BASED } from "../../../sim/cpu/vmx/controls.ts";
 import { FIELD, FIELDS, LATER_FIELDS, REGION, REGION_BYTES_USED } from "../../../sim/cpu/vmx/fields.ts";
 import { REASON, VM_ERROR_NAMES } from "../../../sim/cpu/vmx/reasons.ts";
 import { NO_POINTER } from "../../../sim/cpu/vmx/vmcs.ts";
@@ -13,6 +14,7 @@ import {
   type Machine,
   OTHER_VMCS,
   outcomeOf,
+  setBits,
   VMCS,
   VMXON_REGION,
 } from "./fixture.ts";
@@ -343,21 +345,34 @@ describe("fields", () => {
   });
 });
 
-test("hidden state survives save and restore in mid-guest", () => {
-  const machine = createGuest();
-  machine.vmx.setIdtVectoring({ type: 0, vector: 0x30, errorCode: -1, instructionLength: 0 });
-  const saved = JSON.parse(JSON.stringify(machine.vmx.save()));
-  const registers = machine.state.save();
-  machine.vmx.vmcall();
-  machine.vmx.exitInstruction(3);
-  machine.vmx.vmxoff();
-  machine.state.restore(registers);
-  machine.vmx.restore(saved);
-  expect(machine.vmx.save()).toEqual(saved);
-  expect(machine.vmx.nonRoot).not.toBeNull();
-  expect(machine.vmx.nonRoot?.instruction(REASON.cpuid, 0)).toBe(true);
-  machine.vmx.exitInstruction(2);
-  expect(machine.vmcs.get(FIELD.idtVectoring)).toBe(0x80000030);
-  expect(machine.state.signal.outcome).toBe(OUTCOME.NONE);
-  expect(machine.state.segmentRights(SEG.cs) & RIGHTS.P).not.toBe(0);
+describe("save and restore in mid-guest", () => {
+  const event = { type: 0, vector: 0x30, errorCode: -1, instructionLength: 0 };
+
+  test("take hidden state as plain data, the delivery under way included", () => {
+    const machine = createGuest();
+    machine.vmx.setIdtVectoring(event);
+    const saved = JSON.parse(JSON.stringify(machine.vmx.save()));
+    const registers = machine.state.save();
+    machine.vmx.vmcall();
+    machine.vmx.exitInstruction(3);
+    machine.vmx.vmxoff();
+    machine.state.restore(registers);
+    machine.vmx.restore(saved);
+    expect(machine.vmx.save()).toEqual(saved);
+    expect(machine.vmx.nonRoot?.instruction(REASON.cpuid, 0)).toBe(true);
+    machine.vmx.exitInstruction(2);
+    expect(machine.vmcs.get(FIELD.idtVectoring)).toBe(0x80000030);
+    expect(machine.state.signal.outcome).toBe(OUTCOME.NONE);
+  });
+
+  test("bring the controls back on another machine", () => {
+    const machine = createGuest((m) => setBits(m, FIELD.processorBased, PROCESSOR_BASED.hltExiting));
+    const other = createMachine();
+    for (let address = 0; address < 0x10000; address += 4) other.write(address, machine.read(address));
+    other.state.restore(machine.state.save());
+    other.vmx.restore(machine.vmx.save());
+    expect(other.vmx.nonRoot?.instruction(REASON.hlt, 0)).toBe(true);
+    expect(other.vmx.nonRoot?.instruction(REASON.rdtsc, 0)).toBe(false);
+    expect(other.vmx.nonRoot?.readCr(3, 0)).toBe(true);
+  });
 });

@@ -228,7 +228,9 @@ describe("the TPR shadow", () => {
     expect(signalled(machine)).toBeNull();
     expect(machine.vmx.exitTprBelowThreshold()).toBe(true);
     expect(machine.vmcs.get(FIELD.exitReason)).toBe(43);
+    machine.write(VIRTUAL_APIC + 0x80, 0x70);
     machine.vmx.vmenter(false);
+    expect(machine.vmx.nonRoot).not.toBeNull();
     expect(machine.vmx.exitTprBelowThreshold()).toBe(false);
   });
 });

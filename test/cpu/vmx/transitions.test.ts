@@ -1,6 +1,18 @@
 // VM entries and exits: what is loaded, saved and recorded (SDM vol. 3, 27.3.2 to 27.6, 28.2 to 28.6).
 import { describe, expect, test } from "vitest";
-import { ACTIVITY, BLOCKING, CELL, FLAG, GPR, NO_ERROR_CODE, OUTCOME, RIGHTS, SEG } from "../../../sim/cpu/state.ts";
+import {
+  ACTIVITY,
+  BLOCKING,
+  CELL,
+  EFER,
+  FLAG,
+  GPR,
+  NO_ERROR_CODE,
+  OUTCOME,
+  RIGHTS,
+  raisePageFault,
+  SEG,
+} from "../../../sim/cpu/state.ts";
 import { EVENT, INTERRUPTION, PIN_BASED } from "../../../sim/cpu/vmx/controls.ts";
 import type { VmxEvent } from "../../../sim/cpu/vmx/exits.ts";
 import { FIELD, REGION, type VmcsField } from "../../../sim/cpu/vmx/fields.ts";
@@ -40,14 +52,16 @@ describe("entry", () => {
     expect(state.segmentBase(SEG.tr)).toBe(0x607000);
   });
 
-  test("keeps CR0.ET, NW and CD of the processor and fixes DR7's constant bits", () => {
+  test("keeps CR0.ET, NW and CD of the processor, fixes DR7's constant bits, clears LME", () => {
     const machine = createHost();
     machine.state.set(CELL.cr0, 0xe0000031);
+    machine.state.set(CELL.efer, EFER.LME | EFER.NXE);
     machine.vmcs.set(FIELD.guestCr0, 0x80050021);
     machine.vmcs.set(FIELD.guestDr7, 0xf355);
     machine.vmx.vmenter(true);
     expect(machine.state.get(CELL.cr0)).toBe(0xe0050031);
     expect(machine.state.get(CELL.dr7)).toBe(0x2755);
+    expect(machine.state.get(CELL.efer)).toBe(EFER.NXE);
   });
 
   test("flushes the whole TLB, once for the entry and once for the exit", () => {
@@ -108,8 +122,11 @@ describe("exit", () => {
   test("loads the host's state", () => {
     const machine = createGuest();
     machine.state.set(CELL.interruptibility, BLOCKING.STI | BLOCKING.NMI);
+    machine.state.set(CELL.dr7, 0x455);
+    machine.state.set(CELL.efer, EFER.LME | EFER.NXE);
     cpuid(machine);
     const { state } = machine;
+    expect(state.get(CELL.efer)).toBe(EFER.NXE);
     expect(state.eip).toBe(0xc0001000);
     expect(state.get(GPR.esp)).toBe(0xc0002000);
     expect(state.flags).toBe(2);
@@ -162,11 +179,13 @@ describe("exit", () => {
   test("a page fault tells its address and error code", () => {
     const machine = createGuest(({ vmcs }) => vmcs.set(FIELD.exceptionBitmap, 1 << 14));
     machine.state.set(CELL.cr2, 0x77);
+    raisePageFault(machine.state, 0xc0001234, 6);
     machine.vmx.exitException(14, 6, 0xc0001234);
     expect(machine.vmcs.get(FIELD.exitInterruption)).toBe(0x80000b0e);
     expect(machine.vmcs.get(FIELD.exitErrorCode)).toBe(6);
     expect(machine.vmcs.get(FIELD.qualification)).toBe(0xc0001234);
     expect(machine.state.get(CELL.cr2)).toBe(0x77);
+    expect(machine.state.signal.outcome).toBe(OUTCOME.NONE);
   });
 
   test("a fault of an IRET that had unblocked NMIs says so, but not within a delivery nor for #DF", () => {
@@ -198,6 +217,11 @@ describe("exit", () => {
       expect(saved(({ vmx }) => vmx.exitException(1, NO_ERROR_CODE, 0x4000), rf)).toBe(rf);
       expect(saved(({ vmx }) => vmx.exitExternalInterrupt(() => 0), rf)).toBe(rf);
       expect(saved(cpuid, rf)).toBe(0);
+      const taskSwitch = ({ vmx }: Machine) => {
+        vmx.nonRoot?.taskSwitch(0x40, 0);
+        vmx.exitInstruction(5);
+      };
+      expect(saved(taskSwitch, rf)).toBe(rf);
     }
   });
 
