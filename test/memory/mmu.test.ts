@@ -275,7 +275,7 @@ describe("MMU with paging", () => {
   it("tells whoever itemises costs each of them by name", () => {
     const bench = paged({ 20480: 0x9000 | URW, 24576: 0xa000 | 0x67 });
     const costs: string[] = [];
-    bench.mmu.onCost = (cost, ticks) => costs.push(`${cost} ${ticks / 12}`);
+    bench.ledger.onCharge = (_account, ticks, cost) => costs.push(`${cost} ${ticks / 12}`);
     bench.mmu.load(0x5ffe, 4, READ);
     expect(costs).toEqual([
       "walkStart 5",
