@@ -148,7 +148,7 @@ function resolve(
 }
 
 /** Physical address of the large page that an entry maps. */
-function largePageBase(level: Level, low: number, high: number): number {
+export function largePageBase(level: Level, low: number, high: number): number {
   const base = ((low & level.largeAddressLow) >>> 0) + ((high & level.addressHigh) >>> 0) * 2 ** 32;
   return alignDown(level.pse36 === 0 ? base : base + ((low & level.pse36) >>> 13) * 2 ** 32, level.pageShift);
 }

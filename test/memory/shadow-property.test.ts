@@ -1,0 +1,234 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Shadow } from "../../sim/memory/shadow.ts";
+import { type OracleControls, oracleWalk } from "./oracle.ts";
+import { type Access, byteOf, FakeGuest, type Outcome } from "./shadow-fixtures.ts";
+
+/** Guest RAM as a guest without any shadow has it: the oracle's own copy, walked by the oracle's own walker. */
+class Oracle {
+  readonly words: Int32Array;
+  readonly guest: FakeGuest;
+  constructor(guest: FakeGuest) {
+    this.guest = guest;
+    this.words = new Int32Array(guest.guestPages * 1024);
+    for (let i = 0; i < this.words.length; i++) this.words[i] = guest.peek(i * 4);
+  }
+
+  write(address: number, value: number, bytes: number): void {
+    const view = new DataView(this.words.buffer);
+    for (let i = 0; i < bytes; i++) {
+      if (address + i < this.words.byteLength) view.setUint8(address + i, byteOf(value, i));
+    }
+  }
+
+  /** Guest-physical address or error code; sets A and D. */
+  translate(linear: number, access: Access): { address: number } | { errorCode: number } {
+    const { paging, cr3, wp, pse } = this.guest.paging;
+    if (!paging) return { address: linear };
+    const controls: OracleControls = {
+      mode: "32-bit",
+      cr3: BigInt(cr3),
+      wp,
+      pse,
+      pge: false,
+      nxe: false,
+      pse36: true,
+      pages1G: false,
+      maxPhyAddr: 36n,
+      pdptes: [],
+    };
+    const read = (address: bigint): bigint => BigInt((this.words[Number(address) / 4] ?? -1) >>> 0);
+    const described = { write: access.write === true, user: access.user === true, fetch: false };
+    const result = oracleWalk(controls, BigInt(linear), described, read);
+    if ("errorCode" in result) return result;
+    // An entry used at two levels is marked once for each.
+    for (const [at, entry] of result.marked) {
+      const index = Number(at) / 4;
+      if (index < this.words.length) this.words[index] = (this.words[index] as number) | (Number(entry) & 0x60);
+    }
+    return { address: Number(result.physical) };
+  }
+
+  outcome(address: number): Outcome {
+    const frame = this.guest.hostFrame(Math.floor(address / 4096));
+    return frame === -1 ? { kind: "device", address } : { kind: "ram", frame, offset: address % 4096 };
+  }
+
+  access(linear: number, access: Access): Outcome {
+    const found = this.translate(linear, access);
+    return "errorCode" in found ? { kind: "fault", ...found } : this.outcome(found.address);
+  }
+
+  store(linear: number, value: number, bytes: number, access: Access): Outcome {
+    const split = Math.min(bytes, 4096 - (linear % 4096));
+    const first = this.translate(linear, { ...access, write: true });
+    if ("errorCode" in first) return { kind: "fault", ...first };
+    if (split < bytes) {
+      const second = this.translate((linear + split) >>> 0, { ...access, write: true });
+      if ("errorCode" in second) return { kind: "fault", ...second };
+      for (let i = split; i < bytes; i++) this.write(second.address + i - split, byteOf(value, i), 1);
+    }
+    for (let i = 0; i < split; i++) this.write(first.address + i, byteOf(value, i), 1);
+    return this.outcome(first.address);
+  }
+
+  /** First guest address whose word differs from the machine's, or -1. */
+  difference(): number {
+    for (let page = 0; page < this.guest.guestPages; page++) {
+      const from = (this.guest.pmap[page] as number) * 1024;
+      for (let i = 0; i < 1024; i++) {
+        if (this.guest.memory[from + i] !== this.words[page * 1024 + i]) return page * 4096 + i * 4;
+      }
+    }
+    return -1;
+  }
+}
+
+const GUEST_PAGES = 24;
+/** Pages 1 to 3 start as directories, 4 to 8 as tables; the rest is data at first. */
+const DIRECTORIES = [1, 2, 3];
+const TABLES = [4, 5, 6, 7, 8];
+
+const slot = fc.constantFrom(0, 1, 2, 3, 0x3ff);
+const flags = fc
+  .record({
+    present: fc.integer({ min: 0, max: 7 }),
+    rights: fc.constantFrom(0, 2, 4, 6, 6, 6),
+    marks: fc.constantFrom(0, 0x20, 0x60, 0x40),
+    large: fc.integer({ min: 0, max: 7 }),
+  })
+  .map(({ present, rights, marks, large }) => (present === 0 ? 0 : 1) | rights | marks | (large === 0 ? 0x80 : 0));
+const target = fc.oneof(
+  { weight: 8, arbitrary: fc.integer({ min: 0, max: GUEST_PAGES - 1 }) },
+  { weight: 4, arbitrary: fc.constantFrom(...DIRECTORIES, ...TABLES) },
+  { weight: 1, arbitrary: fc.constantFrom(GUEST_PAGES, 0x400, 0xfee00, 0xfffff) },
+);
+/** An entry: a page and flags; with PS and page 0 it maps the first 4 MB. */
+const entry = fc.tuple(target, flags).map(([page, bits]) => ((bits & 0x80 ? page & 0xc00 : page) << 12) | bits);
+const tableEntry = fc.record({
+  page: fc.constantFrom(...DIRECTORIES, ...TABLES),
+  slot,
+  value: fc.oneof({ weight: 9, arbitrary: entry }, { weight: 1, arbitrary: fc.integer() }),
+});
+/** A linear address whose indices and, read as an entry's place, offset are those that tables use. */
+const linear = fc
+  .record({ directory: slot, table: fc.oneof(slot, target), offset: slot, byte: fc.constantFrom(0, 0, 0, 1, 2, 3) })
+  .map(
+    ({ directory, table, offset, byte }) => ((directory << 22) | ((table & 0x3ff) << 12) | (offset << 2) | byte) >>> 0,
+  );
+const user = fc.boolean();
+
+const command = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ type: fc.constant("read" as const), linear, user }) },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      type: fc.constant("store" as const),
+      linear,
+      user,
+      value: fc.oneof(entry, fc.integer()),
+      bytes: fc.constantFrom(1, 2, 4, 4, 4, 8),
+    }),
+  },
+  { weight: 5, arbitrary: fc.record({ type: fc.constant("edit" as const), at: tableEntry }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant("cr3" as const),
+      page: fc.constantFrom(1, 1, 2, 2, 3, 4, 9, 0x100),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("invlpg" as const), linear }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("wp" as const), on: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("pse" as const), on: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("paging" as const), on: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("save" as const) }) },
+);
+const tables = fc.array(tableEntry, { minLength: 20, maxLength: 60 });
+const script = fc.array(command, { minLength: 5, maxLength: 60 });
+
+function play(
+  frames: number,
+  floodLimit: number,
+  initial: readonly { page: number; slot: number; value: number }[],
+  commands: readonly (typeof command extends fc.Arbitrary<infer C> ? C : never)[],
+): FakeGuest {
+  const guest = new FakeGuest(GUEST_PAGES, frames, { floodLimit });
+  for (let page = 9; page < GUEST_PAGES; page++) guest.poke(page * 4096, page * 0x01010101);
+  // Directory 1 has a plain start: table 4, itself, and the first 4 MB, so that stores reach the tables.
+  guest.entry(1, 0, 0x4007);
+  guest.entry(1, 1, 0x1007);
+  guest.entry(1, 2, 0x0087);
+  for (const { page, slot: index, value } of initial) guest.entry(page, index, value);
+  const oracle = new Oracle(guest);
+  guest.activate({ paging: true, cr3: 0x1000 });
+  for (const each of commands) {
+    if (each.type === "read") {
+      const wanted = oracle.access(each.linear, each);
+      expect(guest.access(each.linear, { user: each.user })).toEqual(wanted);
+    } else if (each.type === "store") {
+      const wanted = oracle.store(each.linear, each.value, each.bytes, { user: each.user });
+      expect(guest.store(each.linear, each.value, each.bytes, { user: each.user })).toEqual(wanted);
+    } else if (each.type === "edit") {
+      oracle.write(each.at.page * 4096 + each.at.slot * 4, each.at.value, 4);
+      guest.entry(each.at.page, each.at.slot, each.at.value);
+    } else if (each.type === "invlpg") {
+      guest.shadow.invalidate(each.linear);
+    } else if (each.type === "save") {
+      const saved = structuredClone(guest.shadow.save());
+      guest.shadow = new Shadow(guest, guest.options);
+      guest.shadow.restore(saved);
+      expect(guest.shadow.save()).toEqual(saved);
+    } else if (each.type === "cr3") {
+      guest.activate({ cr3: each.page * 4096 });
+    } else {
+      guest.activate({ [each.type]: each.on });
+    }
+    expect(guest.shadow.verify()).toEqual([]);
+    expect(oracle.difference()).toBe(-1);
+  }
+  guest.shadow.reset();
+  expect(guest.free.length).toBe(frames);
+  expect(guest.shadow.verify()).toEqual([]);
+  return guest;
+}
+
+describe("shadow page tables against a guest without them", () => {
+  it.each([
+    ["with frames enough", 64, 16],
+    ["with two frames, so that every path evicts another", 2, 16],
+    ["with five frames and a flood limit of two", 5, 2],
+  ])("every access ends alike, with the same A and D flags, %s", (_, frames, floodLimit) => {
+    fc.assert(
+      fc.property(tables, script, (initial, commands) => {
+        play(frames, floodLimit, initial, commands);
+      }),
+      { numRuns: Number(process.env["SHADOW_RUNS"] ?? 150) },
+    );
+  });
+
+  it("the random scripts reach every kind of event", () => {
+    const seen: Record<string, number> = {};
+    fc.assert(
+      fc.property(tables, script, fc.constantFrom(2, 5, 64), (initial, commands, frames) => {
+        const counters = play(frames, 2, initial, commands).shadow.counters();
+        for (const [name, value] of Object.entries(counters)) seen[name] = (seen[name] ?? 0) + value;
+      }),
+      { numRuns: 60, seed: 1 },
+    );
+    for (const name of [
+      "fault.true",
+      "fault.hidden",
+      "fault.traced-write",
+      "fault.device",
+      "shadow.zaps",
+      "shadow.write-protects",
+      "shadow.evictions",
+      "shadow.roots.hits",
+      "shadow.untraced",
+      "shadow.floods",
+    ]) {
+      expect(seen[name], name).toBeGreaterThan(10);
+    }
+  });
+});
