@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { BLOCKING, CELL, FLAG, GPR, RIGHTS, SEG } from "../../../sim/cpu/state.ts";
+import { BLOCKING, CELL, FLAG, GPR, NO_ERROR_CODE, RIGHTS, SEG } from "../../../sim/cpu/state.ts";
+import { type DeliveryEvent, deliver } from "../../../sim/cpu/system/delivery.ts";
 import { farCall, farJump, farReturn } from "../../../sim/cpu/system/far.ts";
 import { sysenter, sysexit } from "../../../sim/cpu/system/fast-calls.ts";
 import { interruptReturn } from "../../../sim/cpu/system/iret.ts";
@@ -391,6 +392,43 @@ describe("far transfers", () => {
     farCall(f.state, f.env, GATE | 3, 0, 32, 0x123b);
     expect([f.state.cpl, f.state.selector(SEG.cs)]).toEqual([3, SELECTOR.conforming | 3]);
     expect(f.env.charges).toEqual([]);
+  });
+});
+
+describe("accessed bits", () => {
+  const accessed = (f: Fixture, selector: number): number => f.env.peek(AT.gdt + (selector & 0xfff8) + 5, 1) & 1;
+  const interrupt: DeliveryEvent = { vector: 0x20, kind: "external", errorCode: NO_ERROR_CODE, returnEip: 0 };
+
+  test.each<readonly [string, number, (f: Fixture) => unknown, (f: Fixture) => void, readonly number[]]>([
+    ["JMP", 0, none, jump(code0), [code0]],
+    ["CALL", 0, none, call(SELECTOR.conforming), [SELECTOR.conforming]],
+    ["CALL through a gate", 3, gate(CALL_GATE | dplBits(3), code0), call(GATE | 3), [code0, data0]],
+    ["IRET to the same level", 0, (f) => f.stack(4, 0x4000, code0, FLAG.ONE), iret, [code0]],
+    ["IRET to an outer level", 0, (f) => f.stack(4, ...outerFrame()), iret, [code3, data3]],
+    ["RET to the same level", 0, (f) => f.stack(4, 0x4000, code0), ret, [code0]],
+    ["RET to an outer level", 0, (f) => f.stack(4, 0x4000, code3, 0, 0, 0x9abc, data3), ret, [code3, data3]],
+    [
+      "delivery to the same level",
+      0,
+      (f) => f.idt(0x20, gateDescriptor(14 | PRESENT, code0, 0)),
+      (f) => deliver(f.state, f.env, interrupt),
+      [code0],
+    ],
+    [
+      "delivery to an inner level",
+      3,
+      (f) => f.idt(0x20, gateDescriptor(14 | PRESENT, code0, 0)),
+      (f) => deliver(f.state, f.env, interrupt),
+      [code0, data0],
+    ],
+  ])("%s sets those of the segments that it loads", (_what, cpl, change, run, loaded) => {
+    const f = new Fixture(cpl);
+    change(f);
+    expect(loaded.map((selector) => accessed(f, selector))).toEqual(loaded.map(() => 0));
+    run(f);
+    expect(f.outcome()).toBe("ok");
+    expect(loaded.map((selector) => accessed(f, selector))).toEqual(loaded.map(() => 1));
+    expect(f.state.segmentRights(SEG.cs) & RIGHTS.ACCESSED).toBe(1);
   });
 });
 
