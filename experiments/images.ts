@@ -88,7 +88,7 @@ export function checkFits(image: Image, name: string, memoryBytes: number): void
     if (end > memoryBytes) {
       throw new Problem(
         "image-too-large",
-        `${name}: needs memory up to ${end.toString(16)}h, the guest has ${megabytes(memoryBytes)} MB; give it ${Math.ceil(end / 2 ** 20)} MB or more (--memory)`,
+        `${name}: needs memory up to ${end.toString(16)}h, the guest has ${megabytes(memoryBytes)} MB; give it ${Math.ceil(end / 2 ** 20)} MB or more (--guest-memory)`,
       );
     }
     if (from < EXTENDED_BASE && end > CONVENTIONAL_TOP) {

@@ -16,6 +16,13 @@ import { loadWorkload, type Workload } from "./workloads.ts";
 
 export type Overrides = Readonly<Record<string, number>>;
 
+/** One `--set`: a value of every profile of the run, or of one. */
+export interface Setting {
+  readonly profile?: string;
+  readonly name: string;
+  readonly value: number;
+}
+
 /** What names a point in tables and CSV. */
 export interface PointKey {
   readonly profile: string;
@@ -45,18 +52,21 @@ export interface Point extends PointKey {
 
 /** What an expansion may add to the suite. */
 export interface Expansion {
-  readonly overrides?: Overrides;
+  readonly settings?: readonly Setting[];
   readonly explainRegion?: number;
 }
 
 /** All points of a suite, in their fixed order. Reads each image once. Throws a Problem. */
-export function expand(suite: Suite, { overrides = {}, explainRegion }: Expansion = {}): readonly Point[] {
-  const profiles = suite.profiles.map((name) => overridden(name, overrides));
+export function expand(suite: Suite, { settings = [], explainRegion }: Expansion = {}): readonly Point[] {
+  const profiles = suite.profiles.map((name) => {
+    const overrides = overridesFor(settings, name);
+    return { profile: overridden(name, overrides), overrides };
+  });
   const images = suite.workloads.map(({ workload, loadAddress }) =>
     describeImage(workload, loadAddress, suite.guestMemoryMb),
   );
   const points: Point[] = [];
-  for (const profile of profiles) {
+  for (const { profile, overrides } of profiles) {
     for (const { technique, memory } of suite.techniques) {
       suite.workloads.forEach(({ workload, parameters }, index) => {
         for (const commandLine of commandLines(parameters)) {
@@ -97,6 +107,12 @@ function overridden(name: string, overrides: Overrides): Profile {
   }
 }
 
+/** The settings that apply to a profile, as overrides; of two of the same value the later counts. */
+function overridesFor(settings: readonly Setting[], profile: string): Overrides {
+  const applying = settings.filter((setting) => setting.profile === undefined || setting.profile === profile);
+  return Object.fromEntries(applying.map(({ name, value }) => [name, value]));
+}
+
 function overridesText(overrides: Overrides): string {
   return Object.entries(overrides)
     .map(([name, value]) => `${name}=${value}`)
@@ -109,7 +125,7 @@ function describeImage(workload: Workload, loadAddress: number | undefined, gues
   if (workload.memoryMb > guestMemoryMb) {
     throw new Problem(
       "image-too-large",
-      `${workload.name}: needs a guest of ${workload.memoryMb} MB, this one has ${guestMemoryMb} MB (--memory, guestMemory)`,
+      `${workload.name}: needs a guest of ${workload.memoryMb} MB, this one has ${guestMemoryMb} MB (--guest-memory; guestMemory in a suite)`,
     );
   }
   return {

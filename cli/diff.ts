@@ -1,0 +1,29 @@
+/** `ringlab diff`: two results folders compared. Status 3 when they differ, as diff(1) has 1. */
+import { differences, renderDifferences } from "../experiments/diff.ts";
+import { readResults } from "../experiments/results-folder.ts";
+import type { Environment } from "./environment.ts";
+import { DIFFERENT, OK } from "./exit-codes.ts";
+import { resultsFolder } from "./table.ts";
+
+export interface DiffArguments {
+  readonly a: string;
+  readonly b: string;
+  readonly tolerance: number;
+}
+
+export async function diffCommand({ a, b, tolerance }: DiffArguments, environment: Environment): Promise<number> {
+  const [first, second] = [readResults(resultsFolder(a)), readResults(resultsFolder(b))];
+  const found = differences(first, second, tolerance);
+  const overrides = [first, second].map((each) => each.run.overrides);
+  if (overrides[0] !== overrides[1]) {
+    environment.out(`set in the first: ${overrides[0] || "nothing"}; in the second: ${overrides[1] || "nothing"}\n`);
+  }
+  environment.out(renderDifferences(found));
+  const within = tolerance === 0 ? "" : ` by more than ${tolerance} %`;
+  environment.err(
+    found.length === 0
+      ? `ringlab: no measurement differs${within}\n`
+      : `ringlab: ${found.length} of ${first.summary.length} measurements differ${within}\n`,
+  );
+  return found.length === 0 ? OK : DIFFERENT;
+}

@@ -1,0 +1,85 @@
+/** The cells of a run's table: what one iteration costs, by profile, technique and workload. Table and figures use them. */
+import { COST } from "./csv/measurements.ts";
+import type { Summary } from "./csv/summary.ts";
+import { type ComparedCell, type Published, publishedFor } from "./published.ts";
+import type { Results } from "./results-folder.ts";
+import type { Combination } from "./techniques.ts";
+import type { WorkloadKind } from "./workloads.ts";
+
+/** A row of the table: one region of one workload under one command line. */
+export interface CellRow {
+  /** `in`, `compute scale=1: sort`. */
+  readonly label: string;
+  readonly workload: string;
+  readonly kind: WorkloadKind;
+  readonly parameters: string;
+  readonly region: string;
+}
+
+export interface Cell {
+  readonly profile: string;
+  readonly combination: Combination;
+  readonly row: CellRow;
+  /** Cycles per iteration; absent when the point failed. */
+  readonly cost?: Summary;
+  readonly published?: ComparedCell;
+}
+
+/** The rows of a run, in the order of its suite. */
+export function rowsOf(results: Results): readonly CellRow[] {
+  return results.run.suite.workloads.flatMap(({ name, kind }) => {
+    const costs = results.summary.filter((each) => each.key.workload === name && each.quantity === COST);
+    const seen = new Map<string, CellRow>();
+    const alone = new Set(costs.map((each) => each.region)).size === 1;
+    const swept = new Set(costs.map((each) => each.key.parameters)).size > 1;
+    for (const { key, region, regionName } of costs) {
+      const of = [name, ...(swept ? [key.parameters] : [])].join(" ");
+      const label = alone ? of : `${of}: ${regionName}`;
+      seen.set(`${key.parameters}/${region}`, { label, workload: name, kind, parameters: key.parameters, region });
+    }
+    return [...seen.values()];
+  });
+}
+
+/** The cell of a row. */
+export function cellOf(
+  results: Results,
+  published: Published,
+  profile: string,
+  combination: Combination,
+  row: CellRow,
+): Cell {
+  const { technique, memory } = combination;
+  const cost = results.summary.find(
+    ({ key, region, quantity }) =>
+      quantity === COST &&
+      key.profile === profile &&
+      key.technique === technique &&
+      key.memory === memory &&
+      key.workload === row.workload &&
+      key.parameters === row.parameters &&
+      region === row.region,
+  );
+  const beside = publishedFor(published, { profile, technique, workload: row.workload });
+  return {
+    ...{ profile, combination, row },
+    ...(cost === undefined ? {} : { cost }),
+    ...(beside === undefined ? {} : { published: beside }),
+  };
+}
+
+/** Exits per iteration of a cell by cause, in the order of summary.csv. */
+export function exitsOf(results: Results, cell: Cell): readonly { cause: string; perIteration: number }[] {
+  return results.summary
+    .filter(
+      ({ key, region, quantity }) =>
+        quantity === "exits" &&
+        key.profile === cell.profile &&
+        key.technique === cell.combination.technique &&
+        key.memory === cell.combination.memory &&
+        key.workload === cell.row.workload &&
+        key.parameters === cell.row.parameters &&
+        region === cell.row.region,
+    )
+    .map(({ detail, mean }) => ({ cause: detail, perIteration: mean }));
+}
