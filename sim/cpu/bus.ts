@@ -22,6 +22,6 @@ export interface Bus {
 
 /** Who pays for a bus access, and how much; the core and the monitors' device router implement it. */
 export interface BusCharge {
-  /** Charges `ticks` of waiting for a device to whoever made the access. */
-  deviceWait(ticks: number): void;
+  /** Charges `ticks` of waiting for a device to whoever made the access; `cost` is its name in the board file. */
+  deviceWait(ticks: number, cost: string): void;
 }

@@ -63,7 +63,7 @@ const toBcd = (value: number): number =>
   (Math.floor(value / 1000) << 12) |
   ((Math.floor(value / 100) % 10) << 8) |
   ((Math.floor(value / 10) % 10) << 4) |
-  value % 10;
+  (value % 10);
 
 const fromBcd = (value: number): number =>
   (value >> 12) * 1000 + ((value >> 8) & 15) * 100 + ((value >> 4) & 15) * 10 + (value & 15);
@@ -91,7 +91,10 @@ export class Counter {
   control(word: number, now: number): void {
     this.#advance(now);
     const access = (word >> 4) & 3;
-    if (access === 0) return this.latchCount(now);
+    if (access === 0) {
+      this.latchCount(now);
+      return;
+    }
     const { gate } = this.#state;
     const mode = (word >> 1) & 7;
     this.#state = { ...RESET, gate, access, mode: mode > 5 ? mode - 4 : mode, bcd: (word & 1) !== 0 };
@@ -135,9 +138,11 @@ export class Counter {
     const state = this.#state;
     switch (state.access) {
       case 1:
-        return this.#newCount(byte, now);
+        this.#newCount(byte, now);
+        return;
       case 2:
-        return this.#newCount(byte << 8, now);
+        this.#newCount(byte << 8, now);
+        return;
       case 3:
         if (state.low < 0) {
           state.low = byte;

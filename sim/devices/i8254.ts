@@ -115,6 +115,7 @@ export class I8254 implements PortDevice, Timed {
   }
 
   readPort(port: number): number {
+    this.synchronize(this.#time.now());
     const now = this.#pulse();
     if (port === SYSTEM_PORT_B) {
       const refresh = this.#counters[1].cycles(now) % 2 === 1 ? PORT_B.refresh : 0;
@@ -141,7 +142,10 @@ export class I8254 implements PortDevice, Timed {
 
   #control(word: number, now: number): void {
     const select = word >> 6;
-    if (select < 3) return (this.#counters[select] as Counter).control(word, now);
+    if (select < 3) {
+      (this.#counters[select] as Counter).control(word, now);
+      return;
+    }
     // Read-back command: bits 5 and 4 are active low, bits 3:1 select the counters.
     for (const [index, counter] of this.#counters.entries()) {
       if ((word & (2 << index)) === 0) continue;

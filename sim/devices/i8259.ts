@@ -21,7 +21,14 @@ const ICW1 = { needsIcw4: 0x01, single: 0x02, levelTriggered: 0x08, select: 0x10
 /** ICW4 */
 const ICW4 = { autoEoi: 0x02, specialFullyNested: 0x10 } as const;
 /** OCW3 */
-const OCW3 = { select: 0x08, readIsr: 0x01, readRegister: 0x02, poll: 0x04, specialMask: 0x20, enableSpecialMask: 0x40 };
+const OCW3 = {
+  select: 0x08,
+  readIsr: 0x01,
+  readRegister: 0x02,
+  poll: 0x04,
+  specialMask: 0x20,
+  enableSpecialMask: 0x40,
+};
 
 const CASCADE_LEVEL = 2;
 const SPURIOUS_LEVEL = 7;
@@ -375,13 +382,17 @@ export class I8259Pair implements PortDevice {
   writePort(port: number, _bytes: number, value: number): void {
     switch (port) {
       case 0x20:
-        return this.master.writeCommand(value);
+        this.master.writeCommand(value);
+        return;
       case 0x21:
-        return this.master.writeData(value);
+        this.master.writeData(value);
+        return;
       case 0xa0:
-        return this.slave.writeCommand(value);
+        this.slave.writeCommand(value);
+        return;
       case 0xa1:
-        return this.slave.writeData(value);
+        this.slave.writeData(value);
+        return;
       case 0x4d0:
         // IRQ0, IRQ1, IRQ2 cannot be level-triggered (ICH7 data sheet 10.4.5)
         this.master.elcr = value & 0xf8;

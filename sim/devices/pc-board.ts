@@ -1,0 +1,336 @@
+/**
+ * The PC's board: ports, memory-mapped devices and interrupt wiring behind the core's `Bus`. The same class is a
+ * machine's physical board and a virtual machine's virtual one; who pays what is given to it (`charge`, `ticks`).
+ *
+ * An access takes its time first and happens at its end: what falls due until then has happened when the device
+ * is looked at. Absent ports and unclaimed addresses read all ones, and writes to them vanish.
+ *
+ *     8254 OUT0 -- IRQ0 |                                      | INTR when the APIC is disabled (IA32_APIC_BASE[11])
+ *     COM2 -------- IRQ3 | 8259 pair -- INT -- LINT0 local APIC |
+ *     COM1 -------- IRQ4 |                    (ExtINT: virtual wire)
+ *
+ * A vector of the local APIC is taken before an external one of the 8259s; the manual leaves the order open.
+ */
+import { Alarms, type Timed } from "../clock.ts";
+import type { Bus, BusCharge } from "../cpu/bus.ts";
+import type { BoardFile, BusCost, BusTicks } from "./board.ts";
+import { CONSOLE_PORT, DEBUG_EXIT_PORT, DebugConsole, DebugExit, DIGEST_PORT, DigestPort } from "./debug.ts";
+import { I8254, type I8254State } from "./i8254.ts";
+import { I8259Pair, type I8259PairState } from "./i8259.ts";
+import { APIC, LocalApic, type LocalApicState } from "./lapic.ts";
+import { allOnes, type PortBus, type PortDevice, PortMap, type PortRange } from "./ports.ts";
+import { PostRegister } from "./post.ts";
+import type { TimeBase } from "./time.ts";
+import { Uart16550, type UartState } from "./uart16550.ts";
+
+/** IA32_APIC_BASE after reset: the page at FEE00000h, enabled, bootstrap processor. */
+export const APIC_BASE_RESET = 0xfee0_0900;
+const APIC_BASE_ENABLE = 0x800;
+const APIC_PAGE_BYTES = 0x1000;
+
+const READ_COST: Readonly<Record<PortBus, BusCost>> = {
+  slow: "slowPortRead",
+  chipset: "chipsetPortRead",
+  northBridge: "northBridgePortRead",
+};
+const WRITE_COST: Readonly<Record<PortBus, BusCost>> = {
+  slow: "slowPortWrite",
+  chipset: "chipsetPortWrite",
+  northBridge: "northBridgePortWrite",
+};
+
+export interface PcBoardParts {
+  readonly board: BoardFile;
+  readonly time: TimeBase;
+  /** What accesses take: `busTicks` on a machine, `freeTicks` in a virtual one. */
+  readonly ticks: BusTicks;
+  readonly charge: BusCharge;
+  /** The processor's IA32_APIC_BASE. */
+  readonly apicBase: () => number;
+  /** Shifts the timer's crystal against the clock, in ticks. */
+  readonly timerPhase?: number;
+  /** An access may have moved a deadline or an interrupt line: the core looks at both at the next boundary. */
+  readonly onChange?: () => void;
+  /** The guest has written to the debug-exit port. */
+  readonly onExit?: () => void;
+  /** A byte has left COM1 (1) or COM2 (2). */
+  readonly onSerial?: (port: 1 | 2, byte: number) => void;
+}
+
+export interface PcBoardState {
+  readonly pic: I8259PairState;
+  readonly timer: I8254State;
+  readonly apic: LocalApicState;
+  readonly com1: UartState;
+  readonly com2: UartState;
+  readonly post: number;
+  readonly exitStatus: number | null;
+  readonly digest: readonly number[];
+  readonly console: readonly number[];
+  readonly nmi: boolean;
+  readonly apicWasEnabled: boolean;
+}
+
+export class PcBoard implements Bus, Timed {
+  readonly pic: I8259Pair;
+  readonly timer: I8254;
+  readonly apic: LocalApic;
+  readonly com1: Uart16550;
+  readonly com2: Uart16550;
+  readonly post = new PostRegister();
+  readonly exit: DebugExit;
+  readonly digest = new DigestPort();
+  readonly console = new DebugConsole();
+  readonly #parts: PcBoardParts;
+  readonly #ports = new PortMap();
+  readonly #alarms = new Alarms();
+  #nmi = false;
+  #apicWasEnabled = true;
+
+  constructor(parts: PcBoardParts) {
+    const { board, time } = parts;
+    this.#parts = parts;
+    this.apic = new LocalApic({
+      id: 0,
+      time,
+      busClock: board.busClock,
+      onNmi: () => {
+        this.#nmi = true;
+      },
+    });
+    this.pic = new I8259Pair((level) => this.apic.setLint(0, level));
+    const pic = this.pic;
+    const irq0 = {
+      set: pic.line(0).set,
+      get requested(): boolean {
+        return pic.isRequested(0);
+      },
+      get masked(): boolean {
+        return pic.isMasked(0);
+      },
+    };
+    this.timer = new I8254(time, irq0, parts.timerPhase);
+    this.com1 = this.#serial(1, 4);
+    this.com2 = this.#serial(2, 3);
+    this.exit = new DebugExit(() => parts.onExit?.());
+    for (const source of [this.timer, this.apic, this.com1, this.com2]) this.#alarms.add(source);
+    this.#claimPorts();
+    this.reset();
+  }
+
+  /** Power-on: every device as its data sheet says. */
+  reset(): void {
+    this.pic.reset();
+    this.apic.reset();
+    this.timer.reset();
+    this.com1.reset();
+    this.com2.reset();
+    this.post.reset();
+    this.exit.reset();
+    this.digest.reset();
+    this.console.reset();
+    this.#nmi = false;
+    this.#apicWasEnabled = true;
+  }
+
+  /**
+   * What boot firmware leaves to the kernel that it loads: 8259s at vectors 08h and 70h with all lines masked, timer
+   * at 18.2 Hz, refresh running, local APIC in virtual wire mode (MP specification 1.4, 3.6.2.2). Charges nothing.
+   */
+  firmware(): void {
+    const { pic, timer, apic } = this;
+    const write = (device: PortDevice, port: number, ...values: number[]): void => {
+      for (const value of values) device.writePort(port, 1, value);
+    };
+    write(pic, 0x20, 0x11);
+    write(pic, 0x21, 0x08, 0x04, 0x01, 0xff);
+    write(pic, 0xa0, 0x11);
+    write(pic, 0xa1, 0x70, 0x02, 0x01, 0xff);
+    write(timer, 0x43, 0x36);
+    write(timer, 0x40, 0, 0);
+    write(timer, 0x43, 0x54);
+    write(timer, 0x41, 18);
+    apic.write(APIC.svr, 4, 0x1ff);
+    apic.write(APIC.lvtLint0, 4, 0x700);
+    apic.write(APIC.lvtLint1, 4, 0x400);
+  }
+
+  save(): PcBoardState {
+    this.synchronize();
+    return {
+      pic: this.pic.save(),
+      timer: this.timer.save(),
+      apic: this.apic.save(),
+      com1: this.com1.save(),
+      com2: this.com2.save(),
+      post: this.post.save(),
+      exitStatus: this.exit.save(),
+      digest: this.digest.save(),
+      console: this.console.save(),
+      nmi: this.#nmi,
+      apicWasEnabled: this.#apicWasEnabled,
+    };
+  }
+
+  /** Restores what `save` gave; the time base must stand where it stood then. */
+  restore(data: PcBoardState): void {
+    // The local APIC last: the 8259s drive its LINT0.
+    this.pic.restore(data.pic);
+    this.timer.restore(data.timer);
+    this.com1.restore(data.com1);
+    this.com2.restore(data.com2);
+    this.apic.restore(data.apic);
+    this.post.restore(data.post);
+    this.exit.restore(data.exitStatus);
+    this.digest.restore(data.digest);
+    this.console.restore(data.console);
+    this.#nmi = data.nmi;
+    this.#apicWasEnabled = data.apicWasEnabled;
+  }
+
+  /** Timer ticks of the 8254 and the local APIC that were lost because the one before was still waiting. */
+  get ticksLost(): number {
+    return this.timer.ticksLost + this.apic.ticksLost;
+  }
+
+  nextDeadline(): number {
+    return this.#alarms.earliest();
+  }
+
+  due(now: number): void {
+    this.timer.synchronize(now);
+    this.#alarms.fire(now);
+  }
+
+  /** Lets everything happen that is due by now. */
+  synchronize(): void {
+    this.due(this.#parts.time.now());
+  }
+
+  readPort(port: number, bytes: number): number {
+    if (this.#ports.takesWhole(port, bytes)) return this.#readCycle(port, bytes);
+    let value = 0;
+    for (let i = 0; i < bytes; i++) value += this.#readCycle((port + i) & 0xffff, 1) * 2 ** (8 * i);
+    return value;
+  }
+
+  writePort(port: number, bytes: number, value: number): void {
+    if (this.#ports.takesWhole(port, bytes)) {
+      this.#writeCycle(port, bytes, value);
+      return;
+    }
+    for (let i = 0; i < bytes; i++) this.#writeCycle((port + i) & 0xffff, 1, (value >>> (8 * i)) & 0xff);
+  }
+
+  readMemory(address: number, bytes: number): number {
+    const offset = this.#apicOffset(address);
+    this.#wait(offset < 0 ? "absentMemoryRead" : "apicRead");
+    if (offset < 0) return allOnes(bytes);
+    const value = this.apic.read(offset, bytes);
+    this.#parts.onChange?.();
+    return value;
+  }
+
+  writeMemory(address: number, bytes: number, value: number): void {
+    const offset = this.#apicOffset(address);
+    this.#wait(offset < 0 ? "absentMemoryWrite" : "apicWrite");
+    if (offset < 0) return;
+    this.apic.write(offset, bytes, value);
+    this.#parts.onChange?.();
+  }
+
+  get interruptLine(): boolean {
+    if (!this.#apicEnabled()) return this.pic.intr;
+    return this.apic.deliverable >= 0 || this.apic.externalInterrupt;
+  }
+
+  acknowledgeInterrupt(): number {
+    this.synchronize();
+    if (this.#apicEnabled() && (this.apic.deliverable >= 0 || !this.apic.externalInterrupt)) {
+      return this.apic.acknowledge();
+    }
+    const vector = this.pic.acknowledge();
+    this.#parts.charge.deviceWait(this.#parts.ticks.interruptAcknowledge, "interruptAcknowledge");
+    return vector;
+  }
+
+  get nmiLine(): boolean {
+    return this.#nmi;
+  }
+
+  acknowledgeNmi(): void {
+    this.#nmi = false;
+  }
+
+  #serial(port: 1 | 2, irq: number): Uart16550 {
+    const { board, time, onSerial } = this.#parts;
+    return new Uart16550({
+      time,
+      line: this.pic.line(irq),
+      transmitter: board.serialTransmitter,
+      onTransmit: (byte) => onSerial?.(port, byte),
+    });
+  }
+
+  #claimPorts(): void {
+    const { pic, timer } = this;
+    const ranges: readonly (readonly [first: number, last: number, bus: PortBus, device: PortDevice | null])[] = [
+      [0x20, 0x21, "chipset", pic],
+      [0x40, 0x43, "chipset", timer],
+      [0x61, 0x61, "chipset", timer],
+      [0x80, 0x80, "slow", this.post],
+      [0xa0, 0xa1, "chipset", pic],
+      [CONSOLE_PORT, CONSOLE_PORT, "slow", this.console],
+      [DEBUG_EXIT_PORT, DEBUG_EXIT_PORT + 3, "slow", this.exit],
+      [0x2f8, 0x2ff, "slow", this.com2],
+      [0x3f8, 0x3ff, "slow", this.com1],
+      [0x4d0, 0x4d1, "chipset", pic],
+      [DIGEST_PORT, DIGEST_PORT + 3, "slow", this.digest],
+      // PCI configuration: the north bridge decodes it, no device answers.
+      [0xcf8, 0xcff, "northBridge", null],
+    ];
+    for (const [first, last, bus, device] of ranges) this.#ports.claim({ first, last, bus, device });
+  }
+
+  #readCycle(port: number, bytes: number): number {
+    const range = this.#ports.find(port);
+    this.#wait(READ_COST[busOf(range)]);
+    const value = range?.device?.readPort(port, bytes) ?? allOnes(bytes);
+    this.#parts.onChange?.();
+    return value;
+  }
+
+  #writeCycle(port: number, bytes: number, value: number): void {
+    const range = this.#ports.find(port);
+    this.#wait(WRITE_COST[busOf(range)]);
+    range?.device?.writePort(port, bytes, value);
+    this.#parts.onChange?.();
+  }
+
+  #wait(cost: BusCost): void {
+    const { charge, ticks } = this.#parts;
+    charge.deviceWait(ticks[cost], cost);
+    this.synchronize();
+  }
+
+  /** Offset in the local APIC's page, -1 outside of it. */
+  #apicOffset(address: number): number {
+    if (!this.#apicEnabled()) return -1;
+    const base = this.#parts.apicBase();
+    const offset = address - (base - (base % APIC_PAGE_BYTES));
+    return offset >= 0 && offset < APIC_PAGE_BYTES ? offset : -1;
+  }
+
+  /** IA32_APIC_BASE[11]; clearing it resets the local APIC (SDM vol. 3, 11.4.3). */
+  #apicEnabled(): boolean {
+    const enabled = (this.#parts.apicBase() & APIC_BASE_ENABLE) !== 0;
+    if (!enabled && this.#apicWasEnabled) this.apic.reset();
+    this.#apicWasEnabled = enabled;
+    return enabled;
+  }
+}
+
+/** What no device claims is decoded by nobody but the LPC bus. */
+function busOf(range: PortRange | undefined): PortBus {
+  return range?.bus ?? "slow";
+}
