@@ -121,6 +121,24 @@ describe("MMU with paging", () => {
     expect(moved.takeFault()).toBe("14/6@5008");
   });
 
+  it("forgets after such a walk what the engine knew of the page, also where less is permitted now", () => {
+    const narrowed = paged({ 20480: 0x9000 | URW });
+    narrowed.mmu.load(0x5000, 4, USER);
+    narrowed.memory.write32(narrowed.pteAddress(TABLE, 0x5000), 0xa000 | RW);
+    narrowed.mmu.store(0x5000, 4, 1, READ);
+    narrowed.mmu.load(0x5000, 4, USER);
+    expect(narrowed.takeFault()).toBe("14/5@5000");
+
+    const large = new Bench({ ramBytes: 0xc00000 });
+    large.memory.write32(ROOT + 4 * 4, 0x00400000 | 0x87);
+    large.memory.write32(0x00805000, 77);
+    large.pagingOn(ROOT);
+    expect(large.mmu.load(0x01005000, 4, USER)).toBe(0);
+    large.memory.write32(ROOT + 4 * 4, 0x00800000 | 0x87);
+    large.mmu.store(0x01000000, 4, 1, USER);
+    expect(large.mmu.load(0x01005000, 4, USER)).toBe(77);
+  });
+
   it("keeps using a cached translation until it is flushed", () => {
     const bench = paged({ 20480: 0x9000 | 0x67 });
     bench.mmu.store(0x5000, 4, 5, USER);

@@ -1,0 +1,333 @@
+/**
+ * Translation of linear addresses by the processor: modelled instruction and data TLBs before the page walker, page
+ * faults, and what all this costs and counts (SDM vol. 3, 4). The MMU (mmu.ts) stands on it and moves the bytes.
+ *
+ * - A TLB hit that does not permit the access faults without a walk and drops the entry, as the SDM allows and
+ *   demands (4.10.4.1: a page fault invalidates the entries for its address; 4.10.4.3: spurious faults).
+ * - A write through an entry with D clear walks again, and takes over the tables as they are then.
+ *
+ * Simplified: no paging-structure caches; PAE and 4-level paging stop as unmodelled here, though the walker knows them.
+ */
+import type { Account, Ledger } from "../ledger.ts";
+import { lowBits, pageBase, pageNumberAt } from "../memory/address.ts";
+import { PAGING_32, type Tables, tablesOf } from "../memory/page-tables.ts";
+import { type PhysicalMemory, REASON } from "../memory/physical.ts";
+import { type EvictionListener, type SavedTlb, TLB_ATTRIBUTE, Tlb } from "../memory/tlb.ts";
+import {
+  FIRST_STAGE_REASONS,
+  PF,
+  type TableMemory,
+  WALK,
+  WALK_OUTCOME,
+  type WalkContext,
+  WalkResult,
+  walk,
+} from "../memory/walk.ts";
+import type { Accounts } from "./accounts.ts";
+import type { Bus } from "./bus.ts";
+import { ACCESS, FLUSH } from "./environment.ts";
+import { type CostName, type CostTicks, costTicks, type Profile } from "./profiles/profile.ts";
+import { CELL, type CpuState, CR0, CR4, raisePageFault, unmodelled } from "./state.ts";
+
+/** What the MMU and its translation stand on. */
+export interface MmuParts {
+  readonly state: CpuState;
+  readonly memory: PhysicalMemory;
+  readonly bus: Bus;
+  readonly ledger: Ledger;
+  readonly accounts: Accounts;
+  readonly profile: Profile;
+  /** Seeds pseudo-random TLB replacement. */
+  readonly seed: number;
+}
+
+/** The modelled TLBs and the counters as plain data. */
+export interface SavedMmu {
+  readonly instruction: SavedTlb;
+  readonly data: SavedTlb;
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+/** Events of one TLB side. */
+class SideCounts {
+  misses = 0;
+  secondLevelHits = 0;
+  walks = 0;
+}
+
+/** CPUID.1:EDX bit 17. */
+const CPUID_PSE36 = 1 << 17;
+
+export class Paging implements TableMemory {
+  readonly #state: CpuState;
+  readonly #memory: PhysicalMemory;
+  readonly #bus: Bus;
+  readonly #ledger: Ledger;
+  readonly #accounts: Accounts;
+  readonly #ticks: CostTicks;
+  readonly dataTlb: Tlb;
+  readonly instructionTlb: Tlb;
+  readonly #onDataEvict: EvictionListener;
+  readonly #pse36: boolean;
+  readonly #physicalAddressBits: number;
+
+  /** What walks are made with; rebuilt when the control registers differ from those it was made of. */
+  #tables: Tables;
+  #context: WalkContext;
+  #contextCr0 = 0;
+  #contextCr3 = 0;
+  #contextCr4 = 0;
+  readonly #result = new WalkResult();
+
+  readonly #instruction = new SideCounts();
+  readonly #data = new SideCounts();
+  #pdeReferences = 0;
+  #pteReferences = 0;
+  #walkUpdates = 0;
+  #flushesAll = 0;
+  #flushesNonGlobal = 0;
+  #flushesPage = 0;
+
+  /** TLB_ATTRIBUTE bits of the last translation that `data` or `fetch` gave. */
+  attributes = 0;
+
+  /** The listeners hear what leaves or changes in the first levels, except by flushes of more than a page. */
+  constructor(parts: MmuParts, onDataEvict: EvictionListener, onInstructionEvict: EvictionListener) {
+    this.#state = parts.state;
+    this.#memory = parts.memory;
+    this.#bus = parts.bus;
+    this.#ledger = parts.ledger;
+    this.#accounts = parts.accounts;
+    this.#ticks = costTicks(parts.profile);
+    this.#onDataEvict = onDataEvict;
+    this.dataTlb = new Tlb(parts.profile.dataTlb, parts.seed, onDataEvict);
+    // The two sides draw from different sequences.
+    const instructionSeed = (parts.seed ^ 0x5bd1e995) >>> 0;
+    this.instructionTlb = new Tlb(parts.profile.instructionTlb, instructionSeed, onInstructionEvict);
+    this.#pse36 = ((parts.profile.cpuid[1]?.edx ?? 0) & CPUID_PSE36) !== 0;
+    this.#physicalAddressBits = parts.profile.physicalAddressBits;
+    this.#tables = tablesOf(PAGING_32, { physicalAddressBits: this.#physicalAddressBits });
+    this.#context = this.#makeContext();
+  }
+
+  /** Whether CR0.PG is set; `data` and `fetch` are asked only then. */
+  get enabled(): boolean {
+    return (this.#state.cr0 & CR0.PG) !== 0;
+  }
+
+  /** Physical address for a data access (ACCESS bits) to a 32-bit linear address, or -1 with a fault in the signal. */
+  data(address: number, access: number): number {
+    const tlb = this.dataTlb;
+    let entry = this.#lookup(tlb, this.#data, address, access);
+    if (entry < 0) return -1;
+    if ((access & ACCESS.WRITE) !== 0 && ((tlb.attributes[entry] as number) & TLB_ATTRIBUTE.DIRTY) === 0) {
+      this.#data.walks++;
+      entry = this.#walkInto(tlb, address, access, entry);
+      if (entry < 0) return -1;
+    }
+    this.attributes = tlb.attributes[entry] as number;
+    return (tlb.bases[entry] as number) + lowBits(address, tlb.shifts[entry] as number);
+  }
+
+  /** Physical address of an instruction byte at a 32-bit linear address, or -1 with a fault in the signal. */
+  fetch(address: number, user: boolean): number {
+    const tlb = this.instructionTlb;
+    const entry = this.#lookup(tlb, this.#instruction, address, ACCESS.FETCH | (user ? ACCESS.USER : 0));
+    if (entry < 0) return -1;
+    this.attributes = tlb.attributes[entry] as number;
+    return (tlb.bases[entry] as number) + lowBits(address, tlb.shifts[entry] as number);
+  }
+
+  /** Flushes what FLUSH says. */
+  flush(scope: number): void {
+    if (scope === FLUSH.NON_GLOBAL) {
+      this.#flushesNonGlobal++;
+      this.dataTlb.flushNonGlobal();
+      this.instructionTlb.flushNonGlobal();
+    } else {
+      this.#flushesAll++;
+      this.dataTlb.flushAll();
+      this.instructionTlb.flushAll();
+    }
+  }
+
+  /** INVLPG: entries for the page of any size that contains the address, global ones too. */
+  flushPage(address: number): void {
+    this.#flushesPage++;
+    this.#dropPage(address);
+  }
+
+  counters(): Record<string, number> {
+    return {
+      "tlb.instruction.misses": this.#instruction.misses,
+      "tlb.instruction.second-level-hits": this.#instruction.secondLevelHits,
+      "tlb.data.misses": this.#data.misses,
+      "tlb.data.second-level-hits": this.#data.secondLevelHits,
+      "walk.count.instruction": this.#instruction.walks,
+      "walk.count.data": this.#data.walks,
+      "walk.references.pde": this.#pdeReferences,
+      "walk.references.pte": this.#pteReferences,
+      "walk.updates": this.#walkUpdates,
+      "tlb.flushes.all": this.#flushesAll,
+      "tlb.flushes.non-global": this.#flushesNonGlobal,
+      "tlb.flushes.page": this.#flushesPage,
+    };
+  }
+
+  /** TLB misses that walked, instruction and data. */
+  get walksFromMisses(): number {
+    return this.#instruction.misses + this.#data.misses;
+  }
+
+  save(): SavedMmu {
+    return { instruction: this.instructionTlb.save(), data: this.dataTlb.save(), counters: this.counters() };
+  }
+
+  restore(saved: SavedMmu): void {
+    this.instructionTlb.restore(saved.instruction);
+    this.dataTlb.restore(saved.data);
+    const count = (name: string): number => saved.counters[name] ?? 0;
+    this.#instruction.misses = count("tlb.instruction.misses");
+    this.#instruction.secondLevelHits = count("tlb.instruction.second-level-hits");
+    this.#data.misses = count("tlb.data.misses");
+    this.#data.secondLevelHits = count("tlb.data.second-level-hits");
+    this.#instruction.walks = count("walk.count.instruction");
+    this.#data.walks = count("walk.count.data");
+    this.#pdeReferences = count("walk.references.pde");
+    this.#pteReferences = count("walk.references.pte");
+    this.#walkUpdates = count("walk.updates");
+    this.#flushesAll = count("tlb.flushes.all");
+    this.#flushesNonGlobal = count("tlb.flushes.non-global");
+    this.#flushesPage = count("tlb.flushes.page");
+  }
+
+  /** Charges a named cost of the profile. */
+  charge(account: Account, cost: CostName): void {
+    this.#ledger.charge(account, this.#ticks[cost], cost);
+  }
+
+  /** Page-table references of the walker: one each, counted by reason; beyond RAM they go to the bus. */
+  readTable(address: number, reason: number): number {
+    if (reason >= 0) {
+      this.#memory.countReference(reason);
+      if (reason === REASON.pte) this.#pteReferences++;
+      else if (reason === REASON.pde) this.#pdeReferences++;
+    }
+    if (address + 4 <= this.#memory.ramBytes) return this.#memory.read32(address);
+    return this.#bus.readMemory(address, 4) | 0;
+  }
+
+  updateTable(address: number, value: number): void {
+    if (address + 4 <= this.#memory.ramBytes) this.#memory.write32(address, value);
+    else this.#bus.writeMemory(address, 4, value >>> 0);
+  }
+
+  /** First-level index of the entry that translates the access and permits it, or -1 with a fault in the signal. */
+  #lookup(tlb: Tlb, counts: SideCounts, address: number, access: number): number {
+    if ((this.#state.cr4 & CR4.PAE) !== 0) {
+      unmodelled(this.#state, "PAE and 4-level paging");
+      return -1;
+    }
+    let entry = tlb.lookup(address);
+    if (entry < 0) {
+      entry = tlb.promote(address);
+      if (entry < 0) {
+        counts.misses++;
+        counts.walks++;
+        return this.#walkInto(tlb, address, access, -1);
+      }
+      counts.secondLevelHits++;
+      this.charge(this.#accounts.current.walk, "tlbSecondLevel");
+    }
+    if (!this.#permits(tlb.attributes[entry] as number, access)) return this.#fault(address, this.#errorCode(access));
+    return entry;
+  }
+
+  /**
+   * Walks, charges, and caches the translation; its first-level index, or -1 with a fault in the signal. `known` is
+   * the entry that a rewalk for D replaces, or -1.
+   */
+  #walkInto(tlb: Tlb, address: number, access: number, known: number): number {
+    const context = this.#currentContext();
+    const result = walk(this.#tables, context, address, access & (WALK.WRITE | WALK.USER | WALK.FETCH));
+    const account = this.#accounts.current.walk;
+    this.charge(account, "walkStart");
+    for (let i = 0; i < result.references; i++) this.charge(account, "walkReference");
+    for (let i = 0; i < result.updates; i++) this.charge(account, "walkUpdate");
+    this.#walkUpdates += result.updates;
+    if (result.outcome !== WALK_OUTCOME.TRANSLATED) return this.#fault(address, result.errorCode);
+    if (known >= 0) {
+      // The tables may have changed since the translation was cached.
+      const shift = tlb.shifts[known] as number;
+      if (shift !== result.pageShift) tlb.flushPage(address);
+      else if (tlb === this.dataTlb) this.#onDataEvict(pageNumberAt(address, shift), shift);
+    }
+    const attributes =
+      (result.writable ? TLB_ATTRIBUTE.WRITABLE : 0) |
+      (result.user ? TLB_ATTRIBUTE.USER : 0) |
+      (result.dirty ? TLB_ATTRIBUTE.DIRTY : 0) |
+      (result.global ? TLB_ATTRIBUTE.GLOBAL : 0) |
+      (result.executable ? TLB_ATTRIBUTE.EXECUTABLE : 0);
+    return tlb.insert(address, result.pageShift, result.pageBase, attributes);
+  }
+
+  /** SDM vol. 3, 4.6, for a cached translation. */
+  #permits(attributes: number, access: number): boolean {
+    const user = (access & ACCESS.USER) !== 0;
+    if (user && (attributes & TLB_ATTRIBUTE.USER) === 0) return false;
+    if ((access & ACCESS.FETCH) !== 0 && (attributes & TLB_ATTRIBUTE.EXECUTABLE) === 0) return false;
+    if ((access & ACCESS.WRITE) === 0 || (attributes & TLB_ATTRIBUTE.WRITABLE) !== 0) return true;
+    return !user && (this.#state.cr0 & CR0.WP) === 0;
+  }
+
+  /** Error code of an access that a present translation does not permit. */
+  #errorCode(access: number): number {
+    const fetch = (access & ACCESS.FETCH) !== 0 && this.#currentContext().fetchInErrorCode;
+    const write = (access & ACCESS.WRITE) !== 0;
+    const user = (access & ACCESS.USER) !== 0;
+    return PF.P | (write ? PF.WR : 0) | (user ? PF.US : 0) | (fetch ? PF.ID : 0);
+  }
+
+  /** Raises #PF and drops what is cached for the address (SDM vol. 3, 4.10.4.1). */
+  #fault(address: number, errorCode: number): number {
+    this.#dropPage(address);
+    raisePageFault(this.#state, address, errorCode);
+    return -1;
+  }
+
+  #dropPage(address: number): void {
+    this.dataTlb.flushPage(address);
+    this.instructionTlb.flushPage(address);
+  }
+
+  #currentContext(): WalkContext {
+    const state = this.#state;
+    if (state.cr0 !== this.#contextCr0 || state.cr4 !== this.#contextCr4 || state.i32[CELL.cr3] !== this.#contextCr3) {
+      this.#context = this.#makeContext();
+    }
+    return this.#context;
+  }
+
+  #makeContext(): WalkContext {
+    const state = this.#state;
+    const pseBefore = this.#tables.features.pse === true;
+    const pse = (state.cr4 & CR4.PSE) !== 0;
+    this.#contextCr0 = state.cr0;
+    this.#contextCr3 = state.i32[CELL.cr3] as number;
+    this.#contextCr4 = state.cr4;
+    if (pse !== pseBefore) {
+      const physicalAddressBits = this.#physicalAddressBits;
+      this.#tables = tablesOf(PAGING_32, { physicalAddressBits, pse, pse36: this.#pse36 });
+    }
+    return {
+      root: pageBase(state.get(CELL.cr3)),
+      writeProtect: (this.#contextCr0 & CR0.WP) !== 0,
+      globalPages: (this.#contextCr4 & CR4.PGE) !== 0,
+      fetchInErrorCode: false,
+      memory: this,
+      reasons: FIRST_STAGE_REASONS,
+      secondStage: null,
+      result: this.#result,
+    };
+  }
+}
