@@ -26,8 +26,8 @@ function accessibleCell(state: CpuState, env: Environment, dr: number, write: bo
   if (!privileged(state)) return -1;
   if ((state.get(CELL.dr7) & DR7_GD) !== 0) {
     raise(state, VECTOR.DB);
-    // Bits that delivery of this #DB sets in DR6, or a VM exit reports in its qualification.
-    state.signal.qualification = DR6_BD;
+    // For #DB the address is what delivery sets in DR6, or a VM exit reports in its qualification.
+    state.signal.address = DR6_BD;
     return -1;
   }
   return CELLS[dr] as number;

@@ -35,7 +35,10 @@ export function loadTable(
 /** SGDT, SIDT, at any privilege level; all 32 bits of the base are stored, whatever the operand size. */
 export function storeTable(state: CpuState, env: Environment, register: TableRegister, linear: number): void {
   const access = state.cpl === 3 ? ACCESS.WRITE | ACCESS.USER : ACCESS.WRITE;
-  env.probe(linear, 6, access);
+  // Two probes, so that alignment is checked as the two fields have it (SDM vol. 3, 2.4: the base's, not all six bytes').
+  env.probe(linear, 2, access);
+  if (stopped(state)) return;
+  env.probe((linear + 2) >>> 0, 4, access);
   if (stopped(state)) return;
   env.store(linear, 2, state.get(register.limit), access);
   env.store((linear + 2) >>> 0, 4, state.get(register.base), access);

@@ -7,7 +7,7 @@
  */
 import type { Intercepts } from "../environment.ts";
 import { type CpuState, CR0, OUTCOME } from "../state.ts";
-import { PROCESSOR_BASED } from "./controls.ts";
+import { PIN_BASED, PROCESSOR_BASED } from "./controls.ts";
 import { FIELD, type VmcsField } from "./fields.ts";
 import { REASON } from "./reasons.ts";
 import type { Vmcs } from "./vmcs.ts";
@@ -239,6 +239,11 @@ export class NonRoot implements Intercepts {
 
   tscOffset(): number {
     return this.#tscOffset;
+  }
+
+  iretKeepsNmiBlocking(): boolean {
+    const { nmiExiting, virtualNmis } = PIN_BASED;
+    return (this.pinBased & (nmiExiting | virtualNmis)) === nmiExiting;
   }
 
   readTprShadow(): number | null {

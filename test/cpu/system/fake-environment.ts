@@ -16,9 +16,11 @@ import {
   NO_ERROR_CODE,
   OUTCOME,
   RIGHTS,
+  raise,
   raisePageFault,
   SEG,
   TEMPORARY_COUNT,
+  VECTOR,
 } from "../../../sim/cpu/state.ts";
 
 export const MEMORY_BYTES = 0x10000;
@@ -36,6 +38,8 @@ export class FakeEnvironment implements Environment {
   /** Everything else that was asked for, as text. */
   readonly log: string[] = [];
   time = 0;
+  /** Misaligned accesses with the rights of the user are #AC(0), as with CR0.AM and EFLAGS.AC. */
+  checkAlignment = false;
   portValue = 0;
 
   constructor(state: CpuState) {
@@ -53,7 +57,9 @@ export class FakeEnvironment implements Environment {
       raisePageFault(this.state, at, (present ? 1 : 0) | (write ? 2 : 0) | (user ? 4 : 0));
       return false;
     }
-    return true;
+    const misaligned = (bytes === 2 || bytes === 4) && linear % bytes !== 0;
+    if (this.checkAlignment && user && misaligned) raise(this.state, VECTOR.AC, 0);
+    return this.state.signal.outcome === OUTCOME.NONE;
   }
 
   load(linear: number, bytes: number, access: number): number {
@@ -330,4 +336,5 @@ const NAMES: Readonly<Record<number, string>> = {
   12: "SS",
   13: "GP",
   14: "PF",
+  17: "AC",
 };

@@ -178,7 +178,7 @@ describe("debug registers", () => {
     writeDebug(f.state, f.env, 0, 5, 0);
     expect(f.outcome()).toBe("#DB");
     expect(f.state.signal.errorCode).toBe(NO_ERROR_CODE);
-    expect(f.state.signal.qualification).toBe(DR6_BD);
+    expect(f.state.signal.address).toBe(DR6_BD);
     expect(f.state.get(CELL.dr0)).toBe(0);
   });
 
@@ -256,6 +256,17 @@ describe("descriptor-table registers", () => {
     const before = f.snapshot();
     loadTable(f.state, f.env, GDTR, 0x6ffd, 32);
     expect(f.outcome()).toBe("#PF(0) at 7000");
+    expect(f.changes(before)).toEqual([]);
+  });
+
+  test("SGDT whose base is misaligned, with alignment checks, stores nothing", () => {
+    const f = new Fixture(3);
+    f.env.checkAlignment = true;
+    storeTable(f.state, f.env, GDTR, 0x6002);
+    expect(f.outcome()).toBe("ok");
+    const before = f.snapshot();
+    storeTable(f.state, f.env, GDTR, 0x6008);
+    expect(f.outcome()).toBe("#AC(0)");
     expect(f.changes(before)).toEqual([]);
   });
 

@@ -1,9 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { BLOCKING, CELL, FLAG, GPR, NO_ERROR_CODE, RIGHTS, SEG } from "../../../sim/cpu/state.ts";
+import { BLOCKING, CELL, CpuState, FLAG, GPR, NO_ERROR_CODE, RIGHTS, SEG } from "../../../sim/cpu/state.ts";
 import { type DeliveryEvent, deliver } from "../../../sim/cpu/system/delivery.ts";
 import { farCall, farJump, farReturn } from "../../../sim/cpu/system/far.ts";
 import { sysenter, sysexit } from "../../../sim/cpu/system/fast-calls.ts";
 import { interruptReturn } from "../../../sim/cpu/system/iret.ts";
+import { PIN_BASED } from "../../../sim/cpu/vmx/controls.ts";
+import { NonRoot } from "../../../sim/cpu/vmx/non-root.ts";
+import type { Vmcs } from "../../../sim/cpu/vmx/vmcs.ts";
 import {
   AT,
   CODE,
@@ -113,6 +116,15 @@ describe("IRET", () => {
     interruptReturn(g.state, g.env, 32);
     expect(g.state.get(CELL.interruptibility)).toBe(BLOCKING.NMI);
   });
+});
+
+test("NMI exiting without virtual NMIs keeps IRET from unblocking NMIs", () => {
+  const nonRoot = new NonRoot(new CpuState(), {} as Vmcs);
+  const keeps = [0, PIN_BASED.nmiExiting, PIN_BASED.nmiExiting | PIN_BASED.virtualNmis].map((controls) => {
+    nonRoot.pinBased = controls;
+    return nonRoot.iretKeepsNmiBlocking();
+  });
+  expect(keeps).toEqual([false, true, false]);
 });
 
 /** [what, CPL, change, operation, expected]. */
