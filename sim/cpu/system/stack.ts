@@ -40,7 +40,7 @@ function stackAccess(cpl: number, kind: number): number {
  * `errorCode`), then write permission, in the order of the pushes. Each page is probed once, where the first push
  * touches it, so that a page fault names that address.
  */
-export function probePushes(
+function probePushes(
   state: CpuState,
   env: Environment,
   base: number,
