@@ -144,7 +144,8 @@ describe("page walk against an oracle from the manual's prose", () => {
       large: fc.boolean(),
       global: fc.boolean(),
       low: fc.oneof(
-        { weight: 6, arbitrary: fc.constant(0n) },
+        { weight: 4, arbitrary: fc.constant(0n) },
+        { weight: 2, arbitrary: fc.bigInt({ min: 0n, max: 9n }).map((n) => 1n << n) },
         { weight: 1, arbitrary: fc.bigInt({ min: 0n, max: 0x3ffn }) },
       ),
       high: fc.oneof(
@@ -254,7 +255,7 @@ describe("page walk against an oracle from the manual's prose", () => {
           }
         },
       ),
-      { numRuns: 600, seed: 20060101 },
+      { numRuns: 1000, seed: 20060101 },
     );
     // The generator reaches what it is meant to reach.
     expect(translated).toBeGreaterThan(500);
@@ -345,6 +346,14 @@ describe("two-dimensional walk", () => {
     const result = walk(tables, context, LINEAR, WALK.READ);
     expect(result.outcome).toBe(WALK_OUTCOME.SECOND_STAGE);
     expect(context.secondStage?.context.result.outcome).toBe(WALK_OUTCOME.RESERVED);
+  });
+
+  it("denies writes by the second stage also while CR0.WP is clear", () => {
+    const { tables, context } = setUp({ eptFlags: (page) => (page === TARGET >> 12 ? 5n : 7n) });
+    const stage = context.secondStage as SecondStage;
+    const secondStage = { ...stage, context: { ...stage.context, writeProtect: false } };
+    const result = walk(tables, { ...context, writeProtect: false, secondStage }, LINEAR, WALK.WRITE);
+    expect(result.outcome).toBe(WALK_OUTCOME.SECOND_STAGE);
   });
 
   it("sets second-stage A and D flags when they are enabled", () => {
