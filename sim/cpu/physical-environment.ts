@@ -84,6 +84,10 @@ export class PhysicalEnvironment implements Environment {
     this.#mmu.flushTlb(scope);
   }
 
+  pagingChanged(): void {
+    this.#mmu.pagingChanged();
+  }
+
   flushPage(linear: number): void {
     this.#mmu.flushPage(linear);
   }
