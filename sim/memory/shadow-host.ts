@@ -35,7 +35,11 @@ export interface ShadowHost {
   /** A word of a shadow table, which the simulated processor walks too. */
   readTable(address: HostPhysical): number;
   writeTable(address: HostPhysical, value: number): void;
-  /** Host-physical page number, below 2^20, of a frame of zeroes in no guest's pmap; -1: none left. */
+  /**
+   * Host-physical page number, below 2^20, of a frame of zeroes in no guest's pmap; -1: none left. A pool must hold a
+   * root and a table for every 4 MB region that one instruction touches, or that instruction never ends: its mappings
+   * evict each other. 32 frames are enough for any.
+   */
   allocateFrame(): number;
   /** Gives back a frame whose entries have all been cleared. */
   releaseFrame(frame: number): void;
