@@ -27,11 +27,17 @@ export interface AccountTotal {
   readonly retired: number;
 }
 
+/** A ledger as plain data: the clock, and every account in order of creation. */
+export interface SavedLedger {
+  readonly now: number;
+  readonly accounts: readonly AccountTotal[];
+}
+
 export class Ledger {
   readonly clock: Clock;
   readonly cells: Float64Array;
-  /** Observes every charge; for tests and traces only, null in normal runs. */
-  onCharge: ((account: Account, ticks: number) => void) | null = null;
+  /** Observes every charge with its label; for `explain`, tests and traces only, null in normal runs. */
+  onCharge: ((account: Account, ticks: number, label: string) => void) | null = null;
   readonly #names: { domain: Domain; activity: string }[] = [];
   readonly #ids = new Map<string, Account>();
 
@@ -52,12 +58,12 @@ export class Ledger {
     return account;
   }
 
-  /** Advances the clock by `ticks` on behalf of `account`. */
-  charge(account: Account, ticks: number): void {
+  /** Advances the clock by `ticks` on behalf of `account`; `label` says for what (a cost's name), to observers. */
+  charge(account: Account, ticks: number, label = ""): void {
     const cells = this.cells;
     cells[NOW_CELL] = (cells[NOW_CELL] as number) + ticks;
     cells[account] = (cells[account] as number) + ticks;
-    if (this.onCharge !== null) this.onCharge(account, ticks);
+    if (this.onCharge !== null) this.onCharge(account, ticks, label);
   }
 
   /** Counts one retired instruction. */
@@ -87,5 +93,24 @@ export class Ledger {
     let sum = 0;
     for (const total of this.totals()) if (domains.includes(total.domain)) sum += total.retired;
     return sum;
+  }
+
+  save(): SavedLedger {
+    const accounts = this.#names.map((name, index) => ({
+      ...name,
+      ticks: this.cells[FIRST_ACCOUNT + index] as number,
+      retired: this.cells[FIRST_ACCOUNT + index + RETIRED_OFFSET] as number,
+    }));
+    return { now: this.clock.now, accounts };
+  }
+
+  restore(saved: SavedLedger): void {
+    this.cells.fill(0, FIRST_ACCOUNT);
+    this.cells[NOW_CELL] = saved.now;
+    for (const { domain, activity, ticks, retired } of saved.accounts) {
+      const account = this.account(domain, activity);
+      this.cells[account] = ticks;
+      this.cells[account + RETIRED_OFFSET] = retired;
+    }
   }
 }

@@ -35,6 +35,4 @@ export interface Observer {
   marker?(kind: number, region: number, now: number): void;
   /** An exit was handled. */
   exit?(record: ExitRecord): void;
-  /** A cost was charged (see explain): what, how much, when. */
-  cost?(name: string, ticks: number, now: number): void;
 }

@@ -43,7 +43,9 @@ export class EventDelivery {
 
   /** A fault of the instruction at EIP. */
   fault(vector: number, errorCode: number, address: number): EventStop | null {
-    return this.#raise({ vector, kind: "exception", errorCode, returnEip: this.#state.eip }, address, 0);
+    // A #DB that is a fault is the general-detect one; it restarts its instruction and pushes RF = 1.
+    const resume = vector === VECTOR.DB;
+    return this.#raise({ vector, kind: "exception", errorCode, returnEip: this.#state.eip, resume }, address, 0);
   }
 
   /** INT n, INT3, INTO, INT1; "delivered" when the handler is entered and the instruction therefore retired. */

@@ -137,6 +137,12 @@ const HELPER_TABLE = {
     const port = low(state, u.a) & (u.x === 1 ? 0xff : 0xffff);
     ports.outputPort(state, env, port, u.w, low(state, u.b), u.x === 1);
   },
+  /** The same without permission checks, which the processor made before a VM exit: for monitors. */
+  inPermitted: (state, env, u) => state.set(u.d, env.readPort(low(state, u.a) & 0xffff, u.w)),
+  outPermitted: (state, env, u) => {
+    const value = low(state, u.b);
+    env.writePort(low(state, u.a) & 0xffff, u.w, u.w === 4 ? value >>> 0 : value & (u.w === 2 ? 0xffff : 0xff));
+  },
   // ---- system registers ----
   /** d: result, b: number of the general register, x: control register. */
   readCr: (state, env, u) => state.set(u.d, control.readControl(state, env, u.x, u.b)),

@@ -84,12 +84,12 @@ export class PhysicalEnvironment implements Environment {
     this.#mmu.flushTlb(scope);
   }
 
-  pagingChanged(): void {
-    this.#mmu.pagingChanged();
-  }
-
   flushPage(linear: number): void {
     this.#mmu.flushPage(linear);
+  }
+
+  pagingChanged(): void {
+    this.#mmu.pagingChanged();
   }
 
   timestamp(): number {
@@ -97,10 +97,8 @@ export class PhysicalEnvironment implements Environment {
   }
 
   charge(cost: CostName): void {
-    const ticks = this.#ticks[cost];
     const accounts = cost === "vmexit" && this.monitorPresent ? this.#accounts.byDomain.monitor : this.#accounts.current;
-    this.#ledger.charge(accounts[activityOf(cost)], ticks);
-    this.observer?.cost?.(cost, ticks, this.#ledger.clock.now);
+    this.#ledger.charge(accounts[activityOf(cost)], this.#ticks[cost], cost);
   }
 
   apicBaseChanged(): void {

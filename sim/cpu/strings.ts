@@ -126,10 +126,13 @@ function compare(state: CpuState, first: number, second: number, bytes: number):
 function inputString(state: CpuState, env: Environment, u: MicroOp, target: number): boolean {
   const port = (state.i32[GPR.edx] as number) & 0xffff;
   if (!portPermitted(state, env, port, u.w)) return false;
+  const repeat = u.b !== REPEAT.NONE;
+  const intercepts = env.intercepts;
+  // The exit comes before faults of the segment and the page (SDM vol. 3, 26.1.1).
+  const operand = (state.segmentBase(SEG.es) + (target >>> 0)) >>> 0;
+  if (intercepts?.portIo(port, u.w, true, true, repeat, false, operand)) return false;
   const linear = linearAddress(state, SEG.es, target, u.w, true);
   if (linear < 0) return false;
-  const repeat = u.b !== REPEAT.NONE;
-  if (env.intercepts?.portIo(port, u.w, true, true, repeat, false, linear)) return false;
   env.probe(linear, u.w, dataAccess(state, true));
   if (state.signal.outcome !== OUTCOME.NONE) return false;
   env.store(linear, u.w, env.readPort(port, u.w), dataAccess(state, true));
@@ -139,10 +142,12 @@ function inputString(state: CpuState, env: Environment, u: MicroOp, target: numb
 function outputString(state: CpuState, env: Environment, u: MicroOp, source: number): boolean {
   const port = (state.i32[GPR.edx] as number) & 0xffff;
   if (!portPermitted(state, env, port, u.w)) return false;
+  const repeat = u.b !== REPEAT.NONE;
+  const intercepts = env.intercepts;
+  const operand = (state.segmentBase(u.a) + (source >>> 0)) >>> 0;
+  if (intercepts?.portIo(port, u.w, false, true, repeat, false, operand)) return false;
   const linear = linearAddress(state, u.a, source, u.w, false);
   if (linear < 0) return false;
-  const repeat = u.b !== REPEAT.NONE;
-  if (env.intercepts?.portIo(port, u.w, false, true, repeat, false, linear)) return false;
   const value = env.load(linear, u.w, ACCESS.READ | (dataAccess(state, false) & ACCESS.USER));
   if (state.signal.outcome !== OUTCOME.NONE) return false;
   env.writePort(port, u.w, value);

@@ -22,6 +22,8 @@ export interface CounterState {
   readonly start: number;
   /** Pulses counted when the gate stopped the counter, -1 when it runs. */
   readonly stopped: number;
+  /** OUT between the write or trigger and the pulse that loads the count (modes 1, 4, 5). */
+  readonly outBeforeLoad: boolean;
   /** A count that takes over at pulse `takeoverAt` as though loaded at `takeoverStart`; 0 for none. */
   readonly takeoverCount: number;
   readonly takeoverAt: number;
@@ -38,13 +40,15 @@ export interface CounterState {
   readonly status: number;
 }
 
+/** After power-on the data sheet leaves everything undefined: here OUT is high, and accesses are lost. */
 const RESET: CounterState = {
-  mode: 0,
+  mode: 2,
   bcd: false,
   access: 0,
   count: 0,
   start: 0,
   stopped: -1,
+  outBeforeLoad: true,
   takeoverCount: 0,
   takeoverAt: 0,
   takeoverStart: 0,
@@ -167,7 +171,8 @@ export class Counter {
         if (state.count === 0) return;
         if (!level) state.stopped = Math.max(0, now - state.start);
         else if (state.stopped >= 0) {
-          state.start = now - state.stopped;
+          // never before the pulse that loads a count written just now
+          state.start = Math.max(state.start, now - state.stopped);
           state.stopped = -1;
         }
         return;
@@ -196,20 +201,20 @@ export class Counter {
   /** The OUT pin at pulse `now`. */
   output(now: number): boolean {
     this.#advance(now);
-    const { mode, count, gate } = this.#state;
+    const { mode, count, gate, outBeforeLoad } = this.#state;
     if (count === 0) return mode !== 0;
     const elapsed = this.#elapsed(now);
     switch (mode) {
       case 0:
         return elapsed >= count;
       case 1:
-        return elapsed < 0 || elapsed >= count;
+        return elapsed < 0 ? outBeforeLoad : elapsed >= count;
       case 2:
         return !gate || elapsed < 0 || elapsed % count !== count - 1;
       case 3:
         return !gate || elapsed < 0 || elapsed % count < highPulses(count);
       default:
-        return elapsed !== count;
+        return elapsed < 0 ? outBeforeLoad : elapsed !== count;
     }
   }
 
@@ -264,6 +269,7 @@ export class Counter {
   /** The next CLK pulse loads the count. */
   #load(count: number, now: number): void {
     const state = this.#state;
+    state.outBeforeLoad = this.output(now);
     state.count = count;
     state.start = now + 1;
     state.takeoverCount = 0;
@@ -295,8 +301,8 @@ export class Counter {
   }
 
   #nullCount(now: number): boolean {
-    const { count, waiting, takeoverCount, stopped, start } = this.#state;
-    return count === 0 || waiting !== 0 || takeoverCount !== 0 || (stopped < 0 && now < start);
+    const { count, waiting, takeoverCount, start } = this.#state;
+    return count === 0 || waiting !== 0 || takeoverCount !== 0 || now < start;
   }
 
   /** The counting element as its 16 bits are read. */
@@ -322,18 +328,20 @@ export class Counter {
   #rises(from: number, to: number, count: number, start: number): number {
     const first = this.#riseAfter(from, count, start);
     if (first > to) return 0;
-    const periodic = this.#state.mode === 2 || this.#state.mode === 3;
-    return periodic ? 1 + Math.floor((to - first) / count) : 1;
+    if (this.#state.mode === 2 || this.#state.mode === 3) return 1 + Math.floor((to - first) / count);
+    return 1 + this.#rises(first, to, count, start);
   }
 
   #riseAfter(now: number, count: number, start: number): number {
-    const { mode, stopped } = this.#state;
+    const { mode, stopped, outBeforeLoad } = this.#state;
     if (count === 0 || stopped >= 0) return Number.POSITIVE_INFINITY;
     if (mode === 2 || mode === 3) {
       // A count of 1 is illegal in both modes: the output stays as it is.
       if (count === 1) return Number.POSITIVE_INFINITY;
       return start + count * (Math.max(0, Math.floor((now - start) / count)) + 1);
     }
+    // A strobe in progress ends with the load of the next count.
+    if (mode >= 4 && !outBeforeLoad && now < start) return start;
     const rise = start + count + (mode >= 4 ? 1 : 0);
     return rise > now ? rise : Number.POSITIVE_INFINITY;
   }

@@ -1,0 +1,205 @@
+/**
+ * The machine, as a wiring diagram. Read this first.
+ *
+ *     PhysicalMemory --- one WebAssembly.Memory: processor state | clock and accounts | RAM
+ *          |
+ *        Core ---------- Mmu (modelled TLBs, walker) -- CodeCache (decode, lift) -- interpreter
+ *          |     \
+ *       PcBoard   Vmx    the machine's devices; the virtualization hardware
+ *          |
+ *      Technique ------- native: the guest has all of the above
+ *                        vtx:    a monitor has it; the guest has a Pmap over RAM, a PcBoard of its own, and the
+ *                                processor between VM entry and VM exit
+ *
+ * RAM is what the guest has, plus what the monitor keeps for itself, so a guest sees the same memory map under every
+ * technique. Nothing here is a singleton: machines do not know of each other.
+ */
+import { Alarms, Clock } from "./clock.ts";
+import { Core, type SavedCore } from "./cpu/core.ts";
+import type { Profile } from "./cpu/profiles/profile.ts";
+import { CELL } from "./cpu/state.ts";
+import { type BoardFile, busTicks, freeTicks } from "./devices/board.ts";
+import { PcBoard, type PcBoardState } from "./devices/pc-board.ts";
+import { Ledger, type SavedLedger } from "./ledger.ts";
+import { PAGE_SIZE } from "./memory/address.ts";
+import { PhysicalMemory, type SavedMemory } from "./memory/physical.ts";
+import type { Observer } from "./observer.ts";
+import type { RunEnd } from "./result.ts";
+import type { GuestCpu, Technique } from "./techniques/monitor.ts";
+import { Native } from "./techniques/native.ts";
+import { VtxMonitor } from "./techniques/vtx/monitor.ts";
+import { Pmap, type PmapLayout } from "./vm.ts";
+
+/** Frames that a shadow-paging monitor gets: its own few, and 4 MB of shadow tables. */
+const MONITOR_PAGES = 1024 + 8;
+/** Guest pages of a machine with a monitor begin here, so that guest-physical is never host-physical by accident. */
+const FIRST_GUEST_PAGE = 0;
+
+export const TECHNIQUE_NAMES = ["native", "vtx"] as const;
+export type TechniqueName = (typeof TECHNIQUE_NAMES)[number];
+
+export interface MachineOptions {
+  readonly profile: Profile;
+  readonly board: BoardFile;
+  readonly technique: TechniqueName;
+  /** RAM of the guest in bytes; a multiple of 4 KB. */
+  readonly guestBytes: number;
+  /** Seeds TLB replacement. */
+  readonly seed: number;
+  /** Shifts the guest's timer crystal against the clock, in ticks. */
+  readonly timerPhase?: number;
+  /** How the guest's pages are spread over RAM; no effect on a guest, only tests use "shuffled". */
+  readonly pmapLayout?: PmapLayout;
+  /** Longest block in instructions; never changes a result. */
+  readonly maxBlock?: number;
+  readonly observer?: Observer;
+  readonly onSerial?: (byte: number) => void;
+}
+
+/** A guest on the move between techniques: processor, memory, devices, and the time it has reached. */
+export interface GuestSnapshot {
+  readonly cpu: GuestCpu;
+  readonly memory: Uint8Array;
+  readonly devices: PcBoardState;
+  readonly now: number;
+}
+
+/** Everything that a machine is. */
+export interface SavedMachine {
+  readonly memory: SavedMemory;
+  readonly core: SavedCore;
+  readonly ledger: SavedLedger;
+  readonly physicalBoard: PcBoardState;
+  readonly guestBoard: PcBoardState | null;
+  readonly technique: unknown;
+}
+
+export class Machine {
+  readonly memory: PhysicalMemory;
+  readonly ledger: Ledger;
+  readonly core: Core;
+  readonly technique: Technique;
+  /** The guest's devices: the machine's own natively, a virtual board under a monitor. */
+  readonly board: PcBoard;
+  readonly guestBytes: number;
+  readonly #physicalBoard: PcBoard;
+  #finish: (end: RunEnd) => void = () => undefined;
+
+  constructor(options: MachineOptions) {
+    const { profile, board, guestBytes } = options;
+    const virtual = options.technique !== "native";
+    const guestPages = guestBytes / PAGE_SIZE;
+    this.guestBytes = guestBytes;
+    this.memory = new PhysicalMemory(guestBytes + (virtual ? MONITOR_PAGES * PAGE_SIZE : 0));
+    const clock = new Clock(this.memory.timeCells, profile.frequencyMHz);
+    this.ledger = new Ledger(clock);
+    const alarms = new Alarms();
+
+    const time = { now: () => clock.now, ticksPerSecond: clock.ticksPerSecond };
+    const guestSide = {
+      onExit: () => this.#finish({ kind: "exit", status: this.board.exit.status ?? 0 }),
+      onSerial: (port: 1 | 2, byte: number) => {
+        if (port === 1) options.onSerial?.(byte);
+      },
+      timerPhase: options.timerPhase ?? 0,
+    };
+    this.#physicalBoard = new PcBoard({
+      board,
+      time,
+      ticks: busTicks(board, profile),
+      charge: {
+        deviceWait: (ticks, cost) => this.ledger.charge(this.core.accounts.current["device-wait"], ticks, cost),
+      },
+      apicBase: () => this.core.state.get(CELL.apicBase),
+      onChange: () => this.core.env.attention(),
+      ...(virtual ? {} : guestSide),
+    });
+    alarms.add(this.#physicalBoard);
+    this.core = new Core({
+      index: 0,
+      memory: this.memory,
+      bus: this.#physicalBoard,
+      ledger: this.ledger,
+      alarms,
+      profile,
+      seed: options.seed,
+      maxBlock: options.maxBlock ?? 32,
+    });
+    this.core.env.observer = options.observer ?? null;
+
+    if (!virtual) {
+      const native = new Native(this.core, this.memory);
+      this.board = this.#physicalBoard;
+      this.technique = native;
+      this.#finish = (end) => native.finish(end);
+      return;
+    }
+    this.board = new PcBoard({
+      board,
+      time,
+      ticks: freeTicks(),
+      charge: { deviceWait: () => undefined },
+      apicBase: () => monitor.guestApicBase,
+      ...guestSide,
+    });
+    const monitor: VtxMonitor = new VtxMonitor({
+      core: this.core,
+      memory: this.memory,
+      ledger: this.ledger,
+      pmap: new Pmap(guestPages, FIRST_GUEST_PAGE, options.pmapLayout ?? "linear", options.seed),
+      board: this.board,
+      firstPage: guestPages,
+      pages: MONITOR_PAGES,
+      busClock: board.busClock,
+    });
+    monitor.log.observer = options.observer ?? null;
+    this.technique = monitor;
+    this.#finish = (end) => monitor.finish(end);
+    // The monitor finds the machine as firmware leaves it; nothing of it is the guest's.
+    this.core.state.set(CELL.apicBase, 0xfee00900);
+  }
+
+  /** Runs the guest until something ends the run or the clock has reached `until` (ticks). */
+  run(until: number, instructions?: number): RunEnd {
+    return this.technique.run(instructions === undefined ? { until } : { until, instructions });
+  }
+
+  /** Takes the guest off this machine, free of charge. */
+  exportGuest(): GuestSnapshot {
+    const cpu = this.technique.exportCpu();
+    const memory = new Uint8Array(this.guestBytes);
+    this.technique.readGuest(0, memory);
+    return { cpu, memory, devices: this.board.save(), now: this.ledger.clock.now };
+  }
+
+  /** Puts a guest onto this machine, which must be new; its time goes on from where it was. */
+  importGuest(guest: GuestSnapshot): void {
+    const elsewhere = guest.now - this.ledger.clock.now;
+    if (elsewhere < 0) throw new Error("a guest cannot be imported into a machine whose clock is ahead of it");
+    if (elsewhere > 0) this.ledger.charge(this.ledger.account("idle", "elsewhere"), elsewhere, "elsewhere");
+    this.technique.writeGuest(0, guest.memory);
+    this.technique.importCpu(guest.cpu);
+    this.board.restore(guest.devices);
+  }
+
+  save(): SavedMachine {
+    return {
+      memory: this.memory.save(),
+      core: this.core.save(),
+      ledger: this.ledger.save(),
+      physicalBoard: this.#physicalBoard.save(),
+      guestBoard: this.board === this.#physicalBoard ? null : this.board.save(),
+      technique: this.technique.save(),
+    };
+  }
+
+  /** Restores what `save` of a machine with the same options gave. */
+  restore(saved: SavedMachine): void {
+    this.memory.restore(saved.memory);
+    this.ledger.restore(saved.ledger);
+    this.core.restore(saved.core);
+    this.#physicalBoard.restore(saved.physicalBoard);
+    if (saved.guestBoard !== null) this.board.restore(saved.guestBoard);
+    this.technique.restore(saved.technique);
+  }
+}

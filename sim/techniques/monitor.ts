@@ -1,0 +1,37 @@
+/**
+ * What every technique is to the machine: it is attached to a guest, runs it until something ends the run, and can
+ * hand the guest's whole architectural state over.
+ */
+import type { SavedState } from "../cpu/state.ts";
+import type { ExitStatistics, RunEnd } from "../result.ts";
+
+/** Limits of one call of `run`. */
+export interface TechniqueLimits {
+  /** Ticks at which to stop. */
+  readonly until: number;
+  /** Guest instructions to execute at most; for tests. */
+  readonly instructions?: number;
+}
+
+/** A guest's architectural state, independent of the technique that runs it. Devices and memory travel beside it. */
+export interface GuestCpu {
+  /** All cells of the guest's processor as it believes them to be. */
+  readonly cpu: SavedState;
+}
+
+export interface Technique {
+  readonly name: string;
+  /** Runs the guest; "limit" may be continued by another call. */
+  run(limits: TechniqueLimits): RunEnd;
+  /** The guest's processor as the guest would see it. */
+  exportCpu(): GuestCpu;
+  /** Gives the guest this processor state; before the first `run`, or between two. */
+  importCpu(guest: GuestCpu): void;
+  /** Reads and writes guest-physical memory for loaders and migration; free of charge. */
+  readGuest(address: number, bytes: Uint8Array): void;
+  writeGuest(address: number, bytes: Uint8Array): void;
+  exits(): readonly ExitStatistics[];
+  counters(): Readonly<Record<string, number>>;
+  save(): unknown;
+  restore(saved: unknown): void;
+}

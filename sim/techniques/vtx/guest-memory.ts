@@ -1,0 +1,157 @@
+/**
+ * Guest-physical space as the monitor reaches it: RAM through the pmap and the monitor's memory port, everything else
+ * through the virtual board. It is what the emulator's environment and the shadow page tables stand on.
+ */
+import type { Bus } from "../../cpu/bus.ts";
+import type { GuestPhysical, HostPhysical } from "../../memory/address.ts";
+import { PAGE_SHIFT, PAGE_SIZE, pageNumber } from "../../memory/address.ts";
+import type { Shadow } from "../../memory/shadow.ts";
+import type { ShadowHost, ShadowStep } from "../../memory/shadow-host.ts";
+import type { Pmap } from "../../vm.ts";
+import type { MonitorMemory } from "../monitor-memory.ts";
+import type { EmulationHost } from "../virtual-environment.ts";
+import type { HostWorld } from "./host-world.ts";
+import { SHADOW_STEP_COSTS, VTX_STEPS, type VtxStep } from "./steps.ts";
+
+export interface GuestMemoryParts {
+  readonly memory: MonitorMemory;
+  readonly pmap: Pmap;
+  readonly board: Bus;
+  readonly world: HostWorld;
+  /** Guest time-stamp counter in cycles. */
+  readonly timestamp: () => number;
+  /** The guest's control registers or APIC base changed under emulation. */
+  readonly translationChanged: () => void;
+  readonly apicBaseChanged: () => void;
+}
+
+export class GuestMemory implements EmulationHost, ShadowHost {
+  /** Set once by the monitor: the shadow stands on this object, and this object reports stores to it. */
+  shadow: Shadow | null = null;
+  /** Accesses to device memory and ports that were emulated. */
+  deviceAccesses = 0;
+  readonly #parts: GuestMemoryParts;
+
+  constructor(parts: GuestMemoryParts) {
+    this.#parts = parts;
+  }
+
+  /** Charges one step of the monitor's table. */
+  do(step: VtxStep): void {
+    this.#parts.memory.step(step, VTX_STEPS[step]);
+  }
+
+  // ---- for the emulator ----
+
+  readGuest(address: number, bytes: number): number {
+    const host = this.#parts.pmap.translate(address);
+    if (host >= 0) return this.#parts.memory.read(host, bytes);
+    this.do("device");
+    this.deviceAccesses++;
+    const value = this.#parts.board.readMemory(address, bytes);
+    return bytes === 4 ? value | 0 : value;
+  }
+
+  writeGuest(address: number, bytes: number, value: number): void {
+    const host = this.#parts.pmap.translate(address);
+    if (host < 0) {
+      this.do("device");
+      this.deviceAccesses++;
+      this.#parts.board.writeMemory(address, bytes, bytes === 4 ? value >>> 0 : value & (2 ** (8 * bytes) - 1));
+      return;
+    }
+    this.#parts.memory.write(host, bytes, value);
+    if (this.shadow?.isTraced(pageNumber(address)) === true) this.shadow.guestWrote(address as GuestPhysical, bytes);
+  }
+
+  readEntry(address: number): number {
+    this.do("translate-level");
+    return this.readGuest32(address as GuestPhysical);
+  }
+
+  updateEntry(address: number, value: number): void {
+    this.writeGuest32(address as GuestPhysical, value);
+  }
+
+  readPort(port: number, bytes: number): number {
+    this.do("device");
+    this.deviceAccesses++;
+    return this.#parts.board.readPort(port, bytes);
+  }
+
+  writePort(port: number, bytes: number, value: number): void {
+    this.do("device");
+    this.deviceAccesses++;
+    this.#parts.board.writePort(port, bytes, value);
+  }
+
+  translationChanged(): void {
+    this.#parts.translationChanged();
+  }
+
+  invalidatePage(linear: number): void {
+    this.shadow?.invalidate(linear);
+  }
+
+  timestamp(): number {
+    return this.#parts.timestamp();
+  }
+
+  apicBaseChanged(): void {
+    this.#parts.apicBaseChanged();
+  }
+
+  // ---- for the shadow page tables ----
+
+  readGuest32(address: GuestPhysical): number {
+    const host = this.#parts.pmap.translate(address);
+    if (host >= 0) return this.#parts.memory.read(host, 4);
+    return this.#parts.board.readMemory(address, 4) | 0;
+  }
+
+  writeGuest32(address: GuestPhysical, value: number): void {
+    const host = this.#parts.pmap.translate(address);
+    if (host >= 0) this.#parts.memory.write(host, 4, value);
+  }
+
+  hostFrame(guestPage: number): number {
+    return this.#parts.pmap.frame(guestPage);
+  }
+
+  readTable(address: HostPhysical): number {
+    return this.#parts.memory.read(address, 4);
+  }
+
+  writeTable(address: HostPhysical, value: number): void {
+    this.#parts.memory.write(address, 4, value);
+  }
+
+  allocateFrame(): number {
+    return this.#parts.world.allocate();
+  }
+
+  releaseFrame(frame: number): void {
+    this.#parts.world.release(frame);
+  }
+
+  step(name: ShadowStep): void {
+    this.#parts.memory.step(name, SHADOW_STEP_COSTS[name]);
+  }
+}
+
+/** Guest-physical bytes copied without any charge: for loaders, migration and comparison. */
+export function copyGuest(
+  pmap: Pmap,
+  address: number,
+  length: number,
+  copy: (host: number, at: number, length: number) => void,
+): void {
+  let at = 0;
+  while (at < length) {
+    const part = Math.min(length - at, PAGE_SIZE - ((address + at) % PAGE_SIZE));
+    const frame = pmap.frame(pageNumber(address + at));
+    if (frame < 0) throw new Error(`guest-physical address ${(address + at).toString(16)} is not RAM`);
+    copy((frame << PAGE_SHIFT) + ((address + at) % PAGE_SIZE), at, part);
+    at += part;
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * The guest's registers while the monitor has control: those that VM exits save are in the VMCS and are read, at
+ * VMREAD's price, when a handler needs them; what a handler changed is written back, at VMWRITE's. General registers
+ * but ESP, CR2 and the debug registers but DR7 are not in the VMCS: they stay in the processor.
+ */
+import {
+  baseCell,
+  CELL,
+  type CpuState,
+  GPR,
+  limitCell,
+  RIGHTS,
+  rightsCell,
+  SEG,
+  SEGMENT_COUNT,
+  selectorCell,
+} from "../../cpu/state.ts";
+import { FIELD, type VmcsField } from "../../cpu/vmx/fields.ts";
+import type { Requirements } from "../emulate.ts";
+
+/** VMREAD and VMWRITE as the monitor uses them; each pays. */
+export interface VmcsPort {
+  read(field: VmcsField): number;
+  write(field: VmcsField, value: number): void;
+}
+
+/** A register of the virtual processor and the VMCS field that holds it. */
+type Pair = readonly [cell: number, field: VmcsField];
+
+/** Fields that the monitor reads at every exit. */
+const SNAPSHOT: readonly Pair[] = [
+  [CELL.rip, FIELD.guestRip],
+  [GPR.esp, FIELD.guestRsp],
+  [CELL.rflags, FIELD.guestRflags],
+  [CELL.interruptibility, FIELD.guestInterruptibility],
+];
+
+/** Registers that are read only when everything is. */
+const REST: readonly Pair[] = [
+  [CELL.gdtrBase, FIELD.guestGdtrBase],
+  [CELL.gdtrLimit, FIELD.guestGdtrLimit],
+  [CELL.idtrBase, FIELD.guestIdtrBase],
+  [CELL.idtrLimit, FIELD.guestIdtrLimit],
+  [CELL.sysenterCs, FIELD.guestSysenterCs],
+  [CELL.sysenterEsp, FIELD.guestSysenterEsp],
+  [CELL.sysenterEip, FIELD.guestSysenterEip],
+  [CELL.dr7, FIELD.guestDr7],
+];
+
+function segmentPairs(segment: number): readonly Pair[] {
+  return [
+    [selectorCell(segment), FIELD.guestSelectors[segment] as VmcsField],
+    [baseCell(segment), FIELD.guestBases[segment] as VmcsField],
+    [limitCell(segment), FIELD.guestLimits[segment] as VmcsField],
+    [rightsCell(segment), FIELD.guestRights[segment] as VmcsField],
+  ];
+}
+
+const SEGMENT_PAIRS: readonly (readonly Pair[])[] = Array.from({ length: SEGMENT_COUNT }, (_, n) => segmentPairs(n));
+/** Stack rights tell the CPL (SDM vol. 3, 25.4.1: SS.DPL). */
+const CPL_PAIR: Pair = [rightsCell(SEG.ss), FIELD.guestRights[SEG.ss] as VmcsField];
+
+/** Cells that stay in the processor across exits. */
+const PROCESSOR_CELLS = [CELL.cr2, CELL.dr0, CELL.dr1, CELL.dr2, CELL.dr3, CELL.dr6];
+const GENERAL = [GPR.eax, GPR.ecx, GPR.edx, GPR.ebx, GPR.ebp, GPR.esi, GPR.edi];
+
+export class GuestRegisters {
+  /** The virtual processor: control registers as the guest believes them, the rest as far as it has been read. */
+  readonly state: CpuState;
+  readonly #physical: CpuState;
+  readonly #vmcs: VmcsPort;
+  /** What each field that has been read in this exit held; a changed cell is written back. */
+  readonly #known = new Map<Pair, number>();
+
+  constructor(state: CpuState, physical: CpuState, vmcs: VmcsPort) {
+    this.state = state;
+    this.#physical = physical;
+    this.#vmcs = vmcs;
+  }
+
+  /** After an exit: takes over what is in the processor, forgets what was known of the VMCS, reads the snapshot. */
+  begin(): void {
+    this.#known.clear();
+    this.takeProcessorRegisters();
+    for (const pair of SNAPSHOT) this.#fetch(pair);
+    this.state.set(CELL.activity, 0);
+    this.state.set(CELL.pendingDebug, 0);
+  }
+
+  /** Makes everything that `needs` names present in `state`. */
+  require(needs: Requirements): void {
+    if (needs.all) {
+      for (const pairs of SEGMENT_PAIRS) for (const pair of pairs) this.#fetch(pair);
+      for (const pair of REST) this.#fetch(pair);
+    } else {
+      for (let segment = 0; segment < SEGMENT_COUNT; segment++) {
+        if ((needs.segments & (1 << segment)) === 0) continue;
+        for (const pair of SEGMENT_PAIRS[segment] as readonly Pair[]) this.#fetch(pair);
+      }
+      this.#fetch(CPL_PAIR);
+    }
+    for (let segment = 0; segment < SEGMENT_COUNT; segment++) this.state.refreshSegment(segment);
+    this.state.set(CELL.cpl, (this.state.segmentRights(SEG.ss) >>> RIGHTS.DPL_SHIFT) & 3);
+  }
+
+  /** SYSENTER registers, for the MSR instructions. */
+  requireSysenter(): void {
+    for (const pair of REST) if (pair[0] >= CELL.sysenterCs && pair[0] <= CELL.sysenterEip) this.#fetch(pair);
+  }
+
+  /** Writes back what was changed, and puts the processor's own registers back. */
+  commit(): void {
+    for (const [pair, value] of this.#known) {
+      const now = this.state.get(pair[0]);
+      if (now === value) continue;
+      this.#vmcs.write(pair[1], now);
+      this.#known.set(pair, now);
+    }
+    this.putProcessorRegisters();
+  }
+
+  /** General registers, CR2 and debug registers: from the processor. */
+  takeProcessorRegisters(): void {
+    for (const cell of GENERAL) this.state.set(cell, this.#physical.get(cell));
+    for (const cell of PROCESSOR_CELLS) this.state.set(cell, this.#physical.get(cell));
+  }
+
+  /** The same, into the processor. */
+  putProcessorRegisters(): void {
+    for (const cell of GENERAL) this.#physical.set(cell, this.state.get(cell));
+    for (const cell of PROCESSOR_CELLS) this.#physical.set(cell, this.state.get(cell));
+  }
+
+  /** All fields that hold guest registers, for loading a whole guest; nothing is compared. */
+  writeAll(): void {
+    for (const pairs of [SNAPSHOT, REST, ...SEGMENT_PAIRS]) {
+      for (const [cell, field] of pairs) this.#vmcs.write(field, this.state.get(cell));
+    }
+    this.#known.clear();
+  }
+
+  /** Reads all of them by another port (free of charge, for export). */
+  readAll(port: Pick<VmcsPort, "read">): void {
+    for (const pairs of [SNAPSHOT, REST, ...SEGMENT_PAIRS]) {
+      for (const [cell, field] of pairs) this.state.set(cell, port.read(field));
+    }
+    for (let segment = 0; segment < SEGMENT_COUNT; segment++) this.state.refreshSegment(segment);
+    this.state.set(CELL.cpl, (this.state.segmentRights(SEG.ss) >>> RIGHTS.DPL_SHIFT) & 3);
+  }
+
+  #fetch(pair: Pair): void {
+    if (this.#known.has(pair)) return;
+    const value = this.#vmcs.read(pair[1]);
+    this.state.set(pair[0], value);
+    this.#known.set(pair, value);
+  }
+}

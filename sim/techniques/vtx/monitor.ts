@@ -1,0 +1,569 @@
+/**
+ * The VT-x monitor of the first generation: trap and emulate in hardware, shadow page tables in software. It runs the
+ * guest by VMRESUME, which the core executes, and gets control only when the core arrives in its gate page: by a VM
+ * exit, or by an interrupt while it idles. What each exit means is in handlers.ts.
+ *
+ * Every exit: 7 registers saved, ten fields read by VMREAD, the handler, virtual devices and interrupts looked after,
+ * an event in delivery re-injected, changed fields written by VMWRITE, registers restored, VMRESUME.
+ */
+import { TICKS_PER_CYCLE, type Timed } from "../../clock.ts";
+import type { Bus } from "../../cpu/bus.ts";
+import type { Core } from "../../cpu/core.ts";
+import { costTicks, type Profile } from "../../cpu/profiles/profile.ts";
+import { BLOCKING, CELL, CpuState, CR0, CR4, FLAG, NO_ERROR_CODE, type SavedState } from "../../cpu/state.ts";
+import { EVENT, INTERRUPTION, PROCESSOR_BASED } from "../../cpu/vmx/controls.ts";
+import type { VmxEvent } from "../../cpu/vmx/exits.ts";
+import { FIELD, type VmcsField } from "../../cpu/vmx/fields.ts";
+import { exitReasonName } from "../../cpu/vmx/reasons.ts";
+import { Vmcs } from "../../cpu/vmx/vmcs.ts";
+import type { Vmx } from "../../cpu/vmx/vmx.ts";
+import type { Ledger } from "../../ledger.ts";
+import type { PhysicalMemory } from "../../memory/physical.ts";
+import { type SavedShadow, Shadow } from "../../memory/shadow.ts";
+import type { ExitStatistics, RunEnd } from "../../result.ts";
+import type { Pmap } from "../../vm.ts";
+import { Emulator } from "../emulate.ts";
+import { ExitLog } from "../exit-log.ts";
+import type { GuestCpu, Technique, TechniqueLimits } from "../monitor.ts";
+import { MonitorMemory } from "../monitor-memory.ts";
+import { VirtualEnvironment } from "../virtual-environment.ts";
+import { fixedControls, writeControls } from "./controls.ts";
+import { copyGuest, GuestMemory } from "./guest-memory.ts";
+import { GuestRegisters } from "./guest-registers.ts";
+import { type HandlerContext, handleExit } from "./handlers.ts";
+import { GATE, HostWorld } from "./host-world.ts";
+import { PhysicalTimer } from "./physical-timer.ts";
+import { hiddenFromGuest } from "./guest-profile.ts";
+
+/** The virtual machine's devices. */
+export type VirtualBoard = Bus & Timed;
+
+export interface VtxParts {
+  readonly core: Core;
+  readonly memory: PhysicalMemory;
+  readonly ledger: Ledger;
+  readonly pmap: Pmap;
+  readonly board: VirtualBoard;
+  /** First host page and number of pages that are the monitor's. */
+  readonly firstPage: number;
+  readonly pages: number;
+  /** Bus clock that the local APIC's timer counts. */
+  readonly busClock: { readonly numerator: number; readonly denominator: number };
+}
+
+interface SavedMonitor {
+  readonly virtual: SavedState;
+  readonly launched: boolean;
+  readonly halted: boolean;
+  readonly free: readonly number[];
+  readonly shadow: SavedShadow;
+  readonly exits: readonly ExitStatistics[];
+  readonly processorControls: number;
+  readonly armed: number;
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+/** Fields of the snapshot besides the guest registers (guest-registers.ts reads four): ten VMREADs in all. */
+export interface ExitSnapshot {
+  reason: number;
+  qualification: number;
+  interruption: number;
+  errorCode: number;
+  idtVectoring: number;
+  instructionLength: number;
+}
+
+export class VtxMonitor implements Technique {
+  readonly name = "vtx";
+  readonly log = new ExitLog();
+  readonly shadow: Shadow;
+  readonly #core: Core;
+  readonly #vmx: Vmx;
+  readonly #memory: PhysicalMemory;
+  readonly #ledger: Ledger;
+  readonly #pmap: Pmap;
+  readonly #board: VirtualBoard;
+  readonly #world: HostWorld;
+  readonly #port: MonitorMemory;
+  readonly #guestMemory: GuestMemory;
+  readonly #guest: GuestRegisters;
+  readonly #virtual: CpuState;
+  readonly #timer: PhysicalTimer;
+  readonly #handlers: HandlerContext;
+  readonly #snapshot: ExitSnapshot = {
+    reason: 0,
+    qualification: 0,
+    interruption: 0,
+    errorCode: 0,
+    idtVectoring: 0,
+    instructionLength: 0,
+  };
+  #launched = false;
+  /** The guest executed HLT and waits for a virtual interrupt. */
+  #halted = false;
+  #processorControls = 0;
+  /** Event that the next entry injects; null for none. */
+  #injection: VmxEvent | null = null;
+  #end: RunEnd | null = null;
+  readonly #counts: Record<string, number> = {
+    "events.injected": 0,
+    "events.reinjected": 0,
+    "events.interrupt-windows": 0,
+    "fault.injected": 0,
+  };
+
+  constructor(parts: VtxParts) {
+    const { core, memory, ledger, pmap, board } = parts;
+    const vmx = core.vmx;
+    if (vmx === null) throw new Error(`processor ${core.env.profile.name} has no VT-x`);
+    this.#core = core;
+    this.#vmx = vmx;
+    this.#memory = memory;
+    this.#ledger = ledger;
+    this.#pmap = pmap;
+    this.#board = board;
+    this.#world = new HostWorld(memory, parts.firstPage, parts.pages);
+    this.#port = new MonitorMemory(core, ledger, memory);
+    this.#virtual = new CpuState();
+    this.#guestMemory = new GuestMemory({
+      memory: this.#port,
+      pmap,
+      board,
+      world: this.#world,
+      timestamp: () => Math.floor(ledger.clock.now / TICKS_PER_CYCLE),
+      translationChanged: () => this.#translationChanged(),
+      apicBaseChanged: () => undefined,
+    });
+    const guestProfile = hiddenFromGuest(core.env.profile);
+    this.shadow = new Shadow(this.#guestMemory, {
+      physicalAddressBits: guestProfile.physicalAddressBits,
+      pse36: ((guestProfile.cpuid[1]?.edx ?? 0) & (1 << 17)) !== 0,
+    });
+    this.#guestMemory.shadow = this.shadow;
+    const env = new VirtualEnvironment(guestProfile, this.#virtual, this.#guestMemory);
+    const vmcs = {
+      read: (field: VmcsField): number => this.#vmread(field),
+      write: (field: VmcsField, value: number): void => this.#vmwrite(field, value),
+    };
+    this.#guest = new GuestRegisters(this.#virtual, core.state, vmcs);
+    this.#timer = new PhysicalTimer(this.#port, this.#guestMemory, ledger.clock, parts.busClock);
+    this.#handlers = {
+      snapshot: this.#snapshot,
+      virtual: this.#virtual,
+      guest: this.#guest,
+      memory: this.#guestMemory,
+      shadow: this.shadow,
+      emulator: new Emulator(this.#virtual, env, ledger),
+      env,
+      timer: this.#timer,
+      vectoringErrorCode: () => this.#vmread(FIELD.idtVectoringErrorCode),
+      inject: (event) => {
+        this.#injection = event;
+      },
+      halt: () => {
+        this.#halted = true;
+      },
+      end: (end) => {
+        this.#end = end;
+      },
+      count: (name) => {
+        this.#counts[name] = (this.#counts[name] ?? 0) + 1;
+      },
+    };
+    core.gatePage = this.#world.gatePage;
+    core.attribution = this.#world.attribution();
+    core.env.monitorPresent = true;
+  }
+
+  importCpu(guest: GuestCpu): void {
+    this.#virtual.restore(guest.cpu);
+    this.#halted = this.#virtual.get(CELL.activity) === 1;
+    this.#bringUp();
+  }
+
+  exportCpu(): GuestCpu {
+    this.#settle();
+    const exported = new CpuState();
+    if (this.#vmx.nonRoot !== null) {
+      exported.copyFrom(this.#core.state);
+    } else {
+      const vmcs = new Vmcs({
+        read32: (address) => this.#memory.read32(address) >>> 0,
+        write32: (address, value) => this.#memory.write32(address, value),
+      });
+      vmcs.pointer = this.#world.vmcs;
+      exported.copyFrom(this.#core.state);
+      new GuestRegisters(exported, this.#core.state, { read: () => 0, write: () => undefined }).readAll({
+        read: (field) => vmcs.get(field),
+      });
+      exported.set(CELL.pendingDebug, vmcs.get(FIELD.guestPendingDebug));
+      exported.set(CELL.activity, this.#halted ? 1 : 0);
+    }
+    for (const cell of HELD_BY_MONITOR) exported.setNumber(cell, this.#virtual.getNumber(cell));
+    return { cpu: exported.save() };
+  }
+
+  /** Runs on to a point at which no event waits to be injected, so that the guest's state is all there is. */
+  #settle(): void {
+    for (let steps = 0; this.#vmx.nonRoot === null || this.#vmx.injection !== null; steps++) {
+      if (this.#end !== null || this.#halted || steps > 1000) return;
+      this.run({ until: Number.POSITIVE_INFINITY, instructions: 1 });
+    }
+  }
+
+  run(limits: TechniqueLimits): RunEnd {
+    if (!this.#launched) this.#start();
+    const budget = limits.instructions ?? Number.POSITIVE_INFINITY;
+    const first = budget === Number.POSITIVE_INFINITY ? 0 : this.#guestInstructions();
+    for (;;) {
+      if (this.#end !== null) return this.#end;
+      if (budget !== Number.POSITIVE_INFINITY && this.#guestInstructions() - first >= budget) return this.#where("limit");
+      const stop = this.#core.run(
+        budget === Number.POSITIVE_INFINITY ? { until: limits.until } : { until: limits.until, instructions: 1 },
+      );
+      switch (stop.kind) {
+        case "limit":
+          if (budget === Number.POSITIVE_INFINITY || this.#ledger.clock.now >= limits.until) return this.#where("limit");
+          break;
+        case "monitor-entry":
+          this.#entered(stop.offset);
+          break;
+        case "unmodelled":
+          return { ...this.#place(), kind: "unmodelled", detail: stop.detail };
+        case "requested":
+          break;
+        default:
+          throw new Error(`vtx monitor: the host stopped: ${JSON.stringify(stop)}`);
+      }
+    }
+  }
+
+  /** Ends the run; a virtual device calls it (debug exit). */
+  finish(end: RunEnd): void {
+    this.#end = end;
+  }
+
+  /** IA32_APIC_BASE as the guest has set it. */
+  get guestApicBase(): number {
+    return this.#virtual.get(CELL.apicBase);
+  }
+
+  exits(): readonly ExitStatistics[] {
+    return this.log.statistics();
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    return { ...this.shadow.counters(), ...this.#counts, "device.accesses": this.#guestMemory.deviceAccesses };
+  }
+
+  readGuest(address: number, bytes: Uint8Array): void {
+    copyGuest(this.#pmap, address, bytes.length, (host, at, length) => {
+      bytes.set(this.#memory.copyOut(host, length), at);
+    });
+  }
+
+  writeGuest(address: number, bytes: Uint8Array): void {
+    copyGuest(this.#pmap, address, bytes.length, (host, at, length) => {
+      this.#memory.copyIn(host, bytes.subarray(at, at + length));
+    });
+  }
+
+  save(): SavedMonitor {
+    return {
+      virtual: this.#virtual.save(),
+      launched: this.#launched,
+      halted: this.#halted,
+      free: this.#world.saveFree(),
+      shadow: this.shadow.save(),
+      exits: this.log.statistics(),
+      processorControls: this.#processorControls,
+      armed: this.#timer.armedFor,
+      counts: { ...this.#counts, device: this.#guestMemory.deviceAccesses },
+    };
+  }
+
+  restore(saved: unknown): void {
+    const from = saved as SavedMonitor;
+    this.#virtual.restore(from.virtual);
+    this.#launched = from.launched;
+    this.#halted = from.halted;
+    this.#world.restoreFree(from.free);
+    this.shadow.restore(from.shadow);
+    this.log.restore(from.exits);
+    this.#processorControls = from.processorControls;
+    this.#timer.armedFor = from.armed;
+    const { device = 0, ...counts } = from.counts;
+    Object.assign(this.#counts, counts);
+    this.#guestMemory.deviceAccesses = device;
+  }
+
+  // ---- beginning ----
+
+  /** The machine's loader: the monitor's world, its registers, and the guest's registers in the processor. */
+  #bringUp(): void {
+    const capabilities = this.#core.env.profile.vmx as NonNullable<Profile["vmx"]>;
+    this.#world.build(capabilities.revision);
+    const state = this.#core.state;
+    this.#guest.putProcessorRegisters();
+    this.#world.enter(state);
+    state.set(CELL.featureControl, 5);
+    this.#core.mmu.pagingChanged();
+  }
+
+  /** VMXON, VMCLEAR, VMPTRLD; every field of the VMCS; VMLAUNCH stands ready. */
+  #start(): void {
+    this.#port.service = this.#ledger.account("monitor", "service:start");
+    this.#execute("begin");
+    this.#timer.enable();
+    const fixed = fixedControls(this.#core.env.profile);
+    this.#processorControls = fixed.processorBased;
+    writeControls((field, value) => this.#vmwrite(field, value), fixed, this.#world);
+    this.#guest.writeAll();
+    this.#vmwrite(FIELD.guestActivity, 0);
+    this.#vmwrite(FIELD.guestPendingDebug, this.#virtual.get(CELL.pendingDebug));
+    this.#translationChanged();
+    this.#launched = true;
+    if (this.#halted) this.#idle();
+    else this.#resume("launch");
+  }
+
+  /** Has the core execute a stub that ends in the gate page. */
+  #execute(stub: "begin"): void {
+    this.#core.state.eip = this.#world.stub(stub);
+    const stop = this.#core.run({ until: Number.POSITIVE_INFINITY });
+    const succeeded = (this.#core.state.flags & (FLAG.CF | FLAG.ZF)) === 0;
+    if (stop.kind === "monitor-entry" && stop.offset === GATE.done && succeeded) return;
+    throw new Error(`vtx monitor: ${stub} failed: ${JSON.stringify(stop)}`);
+  }
+
+  // ---- the gate ----
+
+  #entered(offset: number): void {
+    if (offset === GATE.exit) {
+      this.#exit();
+    } else if (offset === GATE.done) {
+      const error = this.#vmread(FIELD.instructionError);
+      throw new Error(`vtx monitor: VM entry failed, error ${error} (${this.#vmx.failedCheck ?? "no check"})`);
+    } else {
+      this.#port.service = this.#ledger.account("monitor", "service:interrupt");
+      this.#timer.interrupted();
+      this.#world.enter(this.#core.state);
+      this.#idle();
+    }
+  }
+
+  #exit(): void {
+    const ledger = this.#ledger;
+    const time = ledger.clock.now;
+    const snapshot = this.#snapshot;
+    this.#port.service = ledger.account("monitor", "service:exit");
+    this.#guestMemory.do("dispatch");
+    for (let n = 0; n < SAVED_REGISTERS; n++) this.#port.write(this.#world.data + n * 4, 4, 0);
+    this.#guestMemory.do("snapshot");
+    snapshot.reason = this.#vmread(FIELD.exitReason);
+    snapshot.qualification = this.#vmread(FIELD.qualification);
+    snapshot.interruption = this.#vmread(FIELD.exitInterruption);
+    snapshot.errorCode = this.#vmread(FIELD.exitErrorCode);
+    snapshot.idtVectoring = this.#vmread(FIELD.idtVectoring);
+    snapshot.instructionLength = this.#vmread(FIELD.exitInstructionLength);
+    this.#injection = null;
+    this.#guest.begin();
+    const { eip } = this.#virtual;
+    const cs = this.#vmx.lastExit?.cs ?? 0;
+
+    const reason = exitReasonName(snapshot.reason);
+    const cause = handleExit(this.#handlers);
+    this.#port.service = ledger.account("monitor", "service:exit");
+    if (this.#end === null) this.#afterExit();
+    const hardware = costTicks(this.#core.env.profile);
+    this.log.record({
+      time,
+      reason,
+      cause,
+      qualification: snapshot.qualification,
+      cs,
+      eip,
+      hardwareTicks: hardware.vmexit + hardware.vmentry,
+      monitorTicks: ledger.clock.now - time,
+    });
+  }
+
+  /** Devices, interrupts, injection, and back into the guest or to sleep. */
+  #afterExit(): void {
+    this.#reinject();
+    if (this.#halted) {
+      this.#idle();
+      return;
+    }
+    this.#events();
+    this.#enterGuest();
+  }
+
+  #enterGuest(): void {
+    this.#guest.commit();
+    this.#guestMemory.do("resume");
+    for (let n = 0; n < SAVED_REGISTERS; n++) this.#port.read(this.#world.data + n * 4, 4);
+    this.#resume("resume");
+  }
+
+  #resume(stub: "launch" | "resume"): void {
+    this.#core.state.eip = this.#world.stub(stub);
+  }
+
+  /** An exit in the middle of event delivery: the event is still to come, unless the handler decided otherwise. */
+  #reinject(): void {
+    const { idtVectoring } = this.#snapshot;
+    if ((idtVectoring & INTERRUPTION.VALID) === 0 || this.#injection !== null || this.#handlers.delivered === true) {
+      this.#handlers.delivered = false;
+      return;
+    }
+    const hasErrorCode = (idtVectoring & INTERRUPTION.ERROR_CODE) !== 0;
+    const type = (idtVectoring >>> 8) & 7;
+    this.#injection = {
+      type,
+      vector: idtVectoring & 0xff,
+      errorCode: hasErrorCode ? this.#vmread(FIELD.idtVectoringErrorCode) : NO_ERROR_CODE,
+      instructionLength: type >= EVENT.softwareInterrupt ? this.#snapshot.instructionLength : 0,
+    };
+    // The exit was for a fault and saved RF = 1; the event itself would have pushed the RF from before.
+    if (type !== EVENT.hardwareException) this.#virtual.flags &= ~FLAG.RF;
+    this.#counts["events.reinjected"] = (this.#counts["events.reinjected"] as number) + 1;
+  }
+
+  /** Virtual devices and interrupts; writes the injection, the interrupt window and the physical timer. */
+  #events(): void {
+    const state = this.#virtual;
+    const board = this.#board;
+    this.#guestMemory.do("events");
+    const now = this.#ledger.clock.now;
+    if (board.nextDeadline() <= now) board.due(now);
+    let window = false;
+    if (board.interruptLine) {
+      const blocked = (state.get(CELL.interruptibility) & (BLOCKING.STI | BLOCKING.MOV_SS)) !== 0;
+      const pendingTrap = state.get(CELL.pendingDebug) !== 0;
+      if (this.#injection === null && !blocked && !pendingTrap && (state.flags & FLAG.IF) !== 0) {
+        this.#guestMemory.do("inject");
+        const vector = board.acknowledgeInterrupt();
+        state.flags &= ~FLAG.RF;
+        this.#injection = {
+          type: EVENT.externalInterrupt,
+          vector,
+          errorCode: NO_ERROR_CODE,
+          instructionLength: 0,
+        };
+      } else {
+        window = true;
+      }
+    }
+    this.#setWindow(window);
+    this.#writeInjection();
+    this.#timer.arm(board.nextDeadline());
+  }
+
+  #setWindow(open: boolean): void {
+    const bit = PROCESSOR_BASED.interruptWindowExiting;
+    const wanted = open ? this.#processorControls | bit : this.#processorControls & ~bit;
+    if (wanted === this.#processorControls) return;
+    this.#processorControls = wanted;
+    if (open) this.#counts["events.interrupt-windows"] = (this.#counts["events.interrupt-windows"] as number) + 1;
+    this.#vmwrite(FIELD.processorBased, wanted);
+  }
+
+  #writeInjection(): void {
+    const event = this.#injection;
+    if (event === null) return;
+    const hasErrorCode = event.errorCode !== NO_ERROR_CODE;
+    this.#counts["events.injected"] = (this.#counts["events.injected"] as number) + 1;
+    this.#vmwrite(
+      FIELD.entryInterruption,
+      (event.vector | (event.type << 8) | (hasErrorCode ? INTERRUPTION.ERROR_CODE : 0) | INTERRUPTION.VALID) >>> 0,
+    );
+    if (hasErrorCode) this.#vmwrite(FIELD.entryErrorCode, event.errorCode);
+    if (event.instructionLength !== 0) this.#vmwrite(FIELD.entryInstructionLength, event.instructionLength);
+    if (event.type === EVENT.nmi || event.type === EVENT.externalInterrupt) {
+      if (this.#virtual.get(CELL.activity) !== 0) this.#virtual.set(CELL.activity, 0);
+    }
+  }
+
+  /** The guest is in HLT: wakes it when an interrupt is due, else sleeps until one may be. */
+  #idle(): void {
+    const board = this.#board;
+    const now = this.#ledger.clock.now;
+    if (board.nextDeadline() <= now) board.due(now);
+    const open = (this.#virtual.flags & FLAG.IF) !== 0;
+    if (board.interruptLine && open) {
+      this.#halted = false;
+      this.#events();
+      this.#enterGuest();
+      return;
+    }
+    const next = board.nextDeadline();
+    if (!open || next === Number.POSITIVE_INFINITY) {
+      this.#end = { ...this.#place(), kind: "dead-halt" };
+      return;
+    }
+    this.#guestMemory.do("halt");
+    this.#timer.arm(next);
+    this.#core.state.eip = this.#world.stub("halt");
+  }
+
+  // ---- the VMCS ----
+
+  #vmread(field: VmcsField): number {
+    const value = this.#vmx.vmread(field.encoding);
+    if (value === null) throw new Error(`vtx monitor: VMREAD of ${field.name} failed`);
+    return value;
+  }
+
+  #vmwrite(field: VmcsField, value: number): void {
+    this.#vmx.vmwrite(field.encoding, value >>> 0);
+    if ((this.#core.state.flags & (FLAG.CF | FLAG.ZF)) === 0) return;
+    throw new Error(`vtx monitor: VMWRITE of ${field.name} failed`);
+  }
+
+  /**
+   * The guest's CR0, CR3 or CR4 changed (or are new): another shadow root, and the registers that the processor runs
+   * with: what the guest wants, with the bits that this hardware demands behind the read shadows.
+   */
+  #translationChanged(): void {
+    const state = this.#virtual;
+    if ((state.cr4 & CR4.PAE) !== 0 && (state.cr0 & CR0.PG) !== 0) {
+      this.#end = { ...this.#place(), kind: "unmodelled", detail: "shadow page tables of PAE paging" };
+      return;
+    }
+    const root = this.shadow.activate({
+      paging: (state.cr0 & CR0.PG) !== 0,
+      cr3: state.get(CELL.cr3),
+      wp: (state.cr0 & CR0.WP) !== 0,
+      pse: (state.cr4 & CR4.PSE) !== 0,
+    });
+    this.#vmwrite(FIELD.guestCr3, root);
+    this.#vmwrite(FIELD.guestCr0, state.cr0 | CR0.PE | CR0.PG | CR0.NE | CR0.WP);
+    this.#vmwrite(FIELD.cr0Shadow, state.cr0);
+    // Shadow tables have 4 KB pages only and are the processor's business; PGE is of no use, DE and TSD are the guest's.
+    this.#vmwrite(FIELD.guestCr4, (state.cr4 & ~(CR4.PAE | CR4.PGE | CR4.PSE)) | CR4.VMXE);
+    this.#vmwrite(FIELD.cr4Shadow, state.cr4);
+  }
+
+  // ---- where the guest is ----
+
+  #guestInstructions(): number {
+    return this.#ledger.retiredIn(["guest-user", "guest-kernel"]);
+  }
+
+  #place(): { cs: number; eip: number } {
+    if (this.#vmx.nonRoot === null) return { cs: this.#vmx.lastExit?.cs ?? 0, eip: this.#virtual.eip };
+    return { cs: this.#core.state.selector(1), eip: this.#core.state.eip };
+  }
+
+  #where(kind: "limit"): RunEnd {
+    return { ...this.#place(), kind };
+  }
+}
+
+/** General registers that an exit saves and an entry restores: all but ESP, which the VMCS holds. */
+const SAVED_REGISTERS = 7;
+
+/** Registers of which the monitor holds the guest's version. */
+const HELD_BY_MONITOR = [CELL.cr0, CELL.cr3, CELL.cr4, CELL.apicBase, CELL.featureControl, CELL.miscEnable, CELL.pat];
+
