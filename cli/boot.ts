@@ -3,7 +3,7 @@
 import { problemOf } from "../experiments/ends.ts";
 import { exactly, grouped } from "../experiments/numbers.ts";
 import { shown } from "../experiments/paths.ts";
-import { type Point, pointLabel } from "../experiments/point.ts";
+import { type Point, singleLabel } from "../experiments/point.ts";
 import { TICKS_PER_CYCLE } from "../sim/clock.ts";
 import type { RunEnd, RunResult } from "../sim/result.ts";
 import type { Environment } from "./environment.ts";
@@ -23,7 +23,7 @@ export async function bootCommand(options: BootArguments, environment: Environme
   });
   if (!last.endsWith("\n")) environment.out("\n");
   environment.err(exitSummary(point, result, options.trace));
-  const problem = problemOf(result.end, pointLabel(point), point.maxCycles);
+  const problem = problemOf(result.end, singleLabel(point), point.maxCycles);
   if (problem !== null) throw problem;
   return OK;
 }
@@ -34,7 +34,7 @@ export function exitSummary(point: Point, result: RunResult, trace?: string): st
   const seconds = cycles / (result.frequencyMHz * 1e6);
   const set = point.overrides === "" ? "" : `, with ${point.overrides}`;
   const lines = [
-    `${pointLabel(point)}${set}: ${endText(result.end)}`,
+    `${singleLabel(point)}${set}: ${endText(result.end)}`,
     `${grouped(Math.round(cycles))} cycles (${(seconds * 1000).toFixed(3)} ms), ${grouped(result.instructions)} guest instructions`,
   ];
   if (result.exits.length > 0) lines.push("", ...exitLines(result));

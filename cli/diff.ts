@@ -1,5 +1,5 @@
 /** `ringlab diff`: two results folders compared. Status 3 when they differ, as diff(1) has 1. */
-import { differences, renderDifferences } from "../experiments/diff.ts";
+import { compare, isSame, renderComparison } from "../experiments/diff.ts";
 import { readResults } from "../experiments/results-folder.ts";
 import type { Environment } from "./environment.ts";
 import { DIFFERENT, OK } from "./exit-codes.ts";
@@ -13,17 +13,16 @@ export interface DiffArguments {
 
 export async function diffCommand({ a, b, tolerance }: DiffArguments, environment: Environment): Promise<number> {
   const [first, second] = [readResults(resultsFolder(a)), readResults(resultsFolder(b))];
-  const found = differences(first, second, tolerance);
+  const comparison = compare(first, second, tolerance);
   const overrides = [first, second].map((each) => each.run.overrides);
   if (overrides[0] !== overrides[1]) {
     environment.out(`set in the first: ${overrides[0] || "nothing"}; in the second: ${overrides[1] || "nothing"}\n`);
   }
-  environment.out(renderDifferences(found));
+  environment.out(renderComparison(comparison));
   const within = tolerance === 0 ? "" : ` by more than ${tolerance} %`;
+  const { compared, differences } = comparison;
   environment.err(
-    found.length === 0
-      ? `ringlab: no measurement differs${within}\n`
-      : `ringlab: ${found.length} of ${first.summary.length} measurements differ${within}\n`,
+    `ringlab: ${differences.length || "none"} of ${compared} measurements that both have differ${within}\n`,
   );
-  return found.length === 0 ? OK : DIFFERENT;
+  return isSame(comparison) ? OK : DIFFERENT;
 }

@@ -4,7 +4,7 @@ import { ticksPerIteration } from "../experiments/csv/measurements.ts";
 import { problemOf } from "../experiments/ends.ts";
 import { breakdownOf, renderBreakdown } from "../experiments/explain.ts";
 import { exactly } from "../experiments/numbers.ts";
-import { pointLabel } from "../experiments/point.ts";
+import { singleLabel } from "../experiments/point.ts";
 import { Problem } from "../experiments/problem.ts";
 import { hint } from "../experiments/suggest.ts";
 import { combinationLabel } from "../experiments/techniques.ts";
@@ -24,7 +24,7 @@ export async function explainCommand(options: ExplainArguments, environment: Env
   const region = regionOf(workload, options.region);
   const point = singlePoint(options.workload, options, region);
   const result = await runSingle(point, options.trace, environment);
-  const problem = problemOf(result.end, pointLabel(point), point.maxCycles);
+  const problem = problemOf(result.end, singleLabel(point), point.maxCycles);
   if (problem !== null) throw problem;
 
   const measure = result.regions.find((each) => each.region === region);

@@ -11,9 +11,13 @@ export interface Progress {
   stop(): void;
 }
 
+/** So few points are done before a line about them is of use. */
+const FEW = 5;
+
 /** Shows the progress of a run of `total` points. */
 export function showProgress(total: number, environment: Environment): Progress {
-  return environment.isTerminal ? bar(total) : lines(total, environment);
+  if (environment.isTerminal) return bar(total);
+  return total < FEW ? { done() {}, stop() {} } : lines(total, environment);
 }
 
 function bar(total: number): Progress {

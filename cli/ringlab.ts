@@ -174,7 +174,10 @@ function commandLine(argv: readonly string[], environment: Environment, act: Act
 
 /** yargs' complaint as one line, with a suggestion for a misspelt command. */
 function usageMessage(message: string, argv: readonly string[], commands: readonly string[]): string {
-  const line = message.replace(/\s*\n\s*/g, " ").trim();
+  const line = message
+    .replace(/\s*\n\s*/g, " ")
+    .replace(/^Not enough non-option arguments.*/, "an argument is missing")
+    .trim();
   const command = argv[0];
   if (command !== undefined && !command.startsWith("-") && !commands.includes(command)) {
     const near = nearest(command, commands);

@@ -1,7 +1,7 @@
 /** What `boot` and `explain` share: a single point from the command line, run in a worker so that Ctrl-C is heard. */
 
 import { suiteOf } from "../experiments/ad-hoc.ts";
-import { expand, type Point, pointLabel } from "../experiments/point.ts";
+import { expand, type Point, singleLabel } from "../experiments/point.ts";
 import { asProblem, Problem } from "../experiments/problem.ts";
 import { Interrupted } from "../experiments/runner.ts";
 import { PROFILE_NAMES } from "../sim/cpu/profiles/catalogue.ts";
@@ -45,7 +45,7 @@ export async function runSingle(
   } catch (error) {
     if (error instanceof Error && error.name === "Stopped") throw error;
     const problem = asProblem(error, "simulator-error");
-    throw new Problem(problem.kind, `${pointLabel(point)}: ${problem.message}`);
+    throw new Problem(problem.kind, `${singleLabel(point)}: ${problem.message}`);
   } finally {
     await executor.close();
   }

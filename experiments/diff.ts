@@ -9,38 +9,57 @@ export interface Difference {
   /** `in, pentium4-672, vtx+shadow: cost`. */
   readonly what: string;
   readonly unit: string;
-  /** Absent where only the other run has it. */
-  readonly before?: number;
-  readonly after?: number;
+  readonly before: number;
+  readonly after: number;
 }
 
-/** Differences beyond `tolerance` percent, in the order of the first run, then what only the second has. */
-export function differences(a: Results, b: Results, tolerance: number): readonly Difference[] {
+export interface Comparison {
+  /** Measurements that both runs have. */
+  readonly compared: number;
+  readonly differences: readonly Difference[];
+  /** Points and regions that one of them has alone: `in, pentium4-672, native`. */
+  readonly onlyInFirst: readonly string[];
+  readonly onlyInSecond: readonly string[];
+}
+
+/** Compares two runs. Means may differ by `tolerance` percent. */
+export function compare(a: Results, b: Results, tolerance: number): Comparison {
   const before = indexed(a.summary);
   const after = indexed(b.summary);
-  const found: Difference[] = [];
+  const differences: Difference[] = [];
+  let compared = 0;
   for (const [name, row] of before) {
     const other = after.get(name);
-    if (other === undefined) found.push({ what: nameOf(row), unit: row.unit, before: row.mean });
-    else if (!near(row.mean, other.mean, tolerance)) {
-      found.push({ what: nameOf(row), unit: row.unit, before: row.mean, after: other.mean });
-    }
+    if (other === undefined) continue;
+    compared++;
+    if (near(row.mean, other.mean, tolerance)) continue;
+    const quantity = [row.quantity, row.detail].filter((each) => each !== "").join(" ");
+    differences.push({ what: `${placeOf(row)}: ${quantity}`, unit: row.unit, before: row.mean, after: other.mean });
   }
-  for (const [name, row] of after) {
-    if (!before.has(name)) found.push({ what: nameOf(row), unit: row.unit, after: row.mean });
-  }
-  return found;
+  return { compared, differences, onlyInFirst: missing(before, after), onlyInSecond: missing(after, before) };
 }
 
-/** Differences as text, one a line; at most `most` of them. */
-export function renderDifferences(found: readonly Difference[], most = 200): string {
-  const lines = found.slice(0, most).map(({ what, unit, before, after }) => {
-    if (before === undefined) return `only in the second: ${what}`;
-    if (after === undefined) return `only in the first: ${what}`;
+/** What has rows in `one` that `other` has not. */
+function missing(one: ReadonlyMap<string, Summary>, other: ReadonlyMap<string, Summary>): readonly string[] {
+  return [...new Set([...one].flatMap(([name, row]) => (other.has(name) ? [] : [placeOf(row)])))];
+}
+
+/** Whether two runs are the same within the tolerance of their comparison. */
+export function isSame({ differences, onlyInFirst, onlyInSecond }: Comparison): boolean {
+  return differences.length + onlyInFirst.length + onlyInSecond.length === 0;
+}
+
+/** A comparison as text, a difference a line. */
+export function renderComparison({ differences, onlyInFirst, onlyInSecond }: Comparison): string {
+  const changes = differences.map(({ what, unit, before, after }) => {
     const change = before === 0 ? "" : ` (${after > before ? "+" : ""}${((after / before - 1) * 100).toFixed(2)} %)`;
     return `${what}: ${exactly(before, 6)} -> ${exactly(after, 6)} ${unit}${change}`;
   });
-  if (found.length > most) lines.push(`... and ${found.length - most} more`);
+  const lines = [
+    ...changes,
+    ...onlyInFirst.map((place) => `only in the first: ${place}`),
+    ...onlyInSecond.map((place) => `only in the second: ${place}`),
+  ];
   return lines.map((line) => `${line}\n`).join("");
 }
 
@@ -54,10 +73,10 @@ function indexed(summary: readonly Summary[]): ReadonlyMap<string, Summary> {
   );
 }
 
-function nameOf({ key, regionName, quantity, detail }: Summary): string {
+function placeOf({ key, regionName }: Summary): string {
   const workload = [key.workload, key.parameters].filter((each) => each !== "").join(" ");
   const of = regionName === key.workload ? workload : `${workload} ${regionName}`;
-  return `${of}, ${key.profile}, ${combinationLabel(key)}: ${[quantity, detail].filter((each) => each !== "").join(" ")}`;
+  return `${of}, ${key.profile}, ${combinationLabel(key)}`;
 }
 
 function near(a: number, b: number, tolerance: number): boolean {

@@ -175,6 +175,11 @@ export function canonicalJson(value: unknown): string {
 
 /** How messages name a point: `in scale=1, pentium4-672, vtx+shadow, repetition 2`. */
 export function pointLabel(key: PointKey): string {
-  const workload = key.parameters === "" ? key.workload : `${key.workload} ${key.parameters}`;
-  return `${workload}, ${key.profile}, ${combinationLabel(key)}, repetition ${key.repetition + 1}`;
+  return `${singleLabel(key)}, repetition ${key.repetition + 1}`;
+}
+
+/** How messages name a point that is run once. */
+export function singleLabel({ workload, parameters, profile, technique, memory }: PointKey): string {
+  const guest = parameters === "" ? workload : `${workload} ${parameters}`;
+  return `${guest}, ${profile}, ${combinationLabel({ technique, memory })}`;
 }

@@ -78,18 +78,16 @@ export function techniqueNamed(name: string): TechniqueInfo {
 export function combination(technique: string, memory?: string): Combination {
   const info = techniqueNamed(technique);
   const chosen = memory ?? (info.memory[0] as string);
-  if (!MEMORY_MODEL_NAMES.includes(chosen)) {
+  if (info.memory.includes(chosen)) return { technique, memory: chosen };
+  const tried = NEVER_EXISTED.find((each) => each.technique === technique && each.memory === chosen);
+  if (tried === undefined && !MEMORY_MODEL_NAMES.includes(chosen)) {
     throw new Problem("unknown-technique", `no memory model "${chosen}"${hint(chosen, MEMORY_MODEL_NAMES)}`);
   }
-  if (!info.memory.includes(chosen)) {
-    const known = NEVER_EXISTED.find((each) => each.technique === technique && each.memory === chosen);
-    const reason = known === undefined ? "" : `: ${known.reason}`;
-    throw new Problem(
-      "impossible-combination",
-      `${technique} was never combined with memory model ${chosen}${reason} (use ${info.memory.join(" or ")})`,
-    );
-  }
-  return { technique, memory: chosen };
+  const reason = tried === undefined ? "" : `: ${tried.reason}`;
+  throw new Problem(
+    "impossible-combination",
+    `${technique} never ran over memory model ${chosen}${reason} (use ${info.memory.join(" or ")})`,
+  );
 }
 
 /** Reads `vtx+shadow` or `vtx`. Throws a Problem. */

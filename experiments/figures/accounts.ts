@@ -57,7 +57,14 @@ export function accountsFigure(results: Results): TopLevelSpec | undefined {
       stack: "zero" as const,
       scale: { domain: [0, 1.22], nice: false },
     },
-    axis: { format: "%", values: [0, 0.25, 0.5, 0.75, 1], title: "share of the run's cycles", grid: false },
+    axis: {
+      format: "%",
+      values: [0, 0.25, 0.5, 0.75, 1],
+      title: "share of the run's cycles",
+      grid: false,
+      domain: false,
+      titleAnchor: "start",
+    },
   };
   return {
     $schema: "https://vega.github.io/schema/vega-lite/v6.json",
@@ -74,7 +81,14 @@ export function accountsFigure(results: Results): TopLevelSpec | undefined {
         ...totals.map((total) => ({ ...total, share: 0 })),
       ] as object[],
     },
-    facet: { column: { field: "panel", type: "nominal", sort: panels, header: { title: null } } },
+    facet: {
+      column: {
+        field: "panel",
+        type: "nominal",
+        sort: panels,
+        header: { labelExpr: "split(datum.label, ': ')", labelAnchor: "start", labelLineHeight: 16 },
+      },
+    },
     spacing: 14,
     spec: {
       width: PANEL_WIDTH,

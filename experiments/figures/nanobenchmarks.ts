@@ -23,7 +23,6 @@ interface Bar {
   readonly technique: string;
   readonly cycles: number;
   readonly label: string;
-  readonly labelAt: number;
   readonly calibrated: boolean;
   readonly published?: number;
   readonly kind?: string;
@@ -38,7 +37,7 @@ export function nanobenchmarksFigure(results: Results, published: Published): To
   if (bars.length === 0) return undefined;
   const { suite, overrides } = results.run;
   const techniques = suite.techniques.map(combinationTitle);
-  const most = Math.max(...bars.map((bar) => bar.labelAt));
+  const most = Math.max(...bars.map((bar) => Math.max(bar.cycles, bar.published ?? 0)));
   // Room for the label of the longest bar.
   const domain = [LEAST_CYCLES, most * (most / LEAST_CYCLES) ** 0.16];
   const scale = { type: "log" as const, domain, nice: false };
@@ -54,8 +53,8 @@ export function nanobenchmarksFigure(results: Results, published: Published): To
   return {
     $schema: "https://vega.github.io/schema/vega-lite/v6.json",
     title: { text: suite.title, subtitle: subtitle(notes(bars), overrides) },
-    data: { values: [...bars] as object[] },
-    facet: { column: { field: "panel", type: "nominal", sort: panels(results), header: { title: null } } },
+    data: { values: bars.map((bar) => ({ ...bar, labelAt: labelAt(bar, domain) })) },
+    facet: { column: { field: "panel", type: "nominal", sort: panels(results), header: { labelAnchor: "start" } } },
     spacing: 26,
     spec: {
       width: PANEL_WIDTH,
@@ -81,7 +80,7 @@ export function nanobenchmarksFigure(results: Results, published: Published): To
             ],
             mark: {
               type: "bar" as const,
-              color: hatching(barPixels(bar, domain), BAR_STEP) as never,
+              color: hatching(pixelsTo(bar.cycles, domain), BAR_STEP) as never,
               cornerRadiusEnd: 1.5,
             },
             encoding: { y, yOffset, x, x2: { datum: LEAST_CYCLES } },
@@ -97,7 +96,7 @@ export function nanobenchmarksFigure(results: Results, published: Published): To
                 transform: [{ filter: "isValid(datum.published)" }],
                 mark: {
                   type: "point" as const,
-                  filled: true,
+                  filled: false,
                   size: 46,
                   stroke: PUBLISHED_COLOUR,
                   strokeWidth: 1.6,
@@ -112,7 +111,7 @@ export function nanobenchmarksFigure(results: Results, published: Published): To
                       domain: [...kinds],
                       range: kinds.map((kind) => (kind === "published" ? "diamond" : "triangle-up")),
                     },
-                    legend: { symbolStrokeColor: PUBLISHED_COLOUR, symbolFillColor: "white", symbolStrokeWidth: 1.6 },
+                    legend: { symbolStrokeWidth: 1.6 },
                   },
                 },
               },
@@ -160,7 +159,7 @@ function barOf({ profile, combination, row, cost, published }: Cell): Bar[] {
   return [
     {
       ...{ panel: profileTitle(profile), row: row.label, technique: combinationTitle(combination), cycles },
-      ...{ label: readable(cost.mean), labelAt: Math.max(cycles, published?.row.value ?? 0) },
+      label: readable(cost.mean),
       calibrated: published?.standing === "calibrated",
       ...(published === undefined
         ? {}
@@ -182,9 +181,17 @@ function decades([low, high]: readonly number[]): number[] {
   return values;
 }
 
-function barPixels(bar: Bar, [low, high]: readonly number[]): number {
+/** Distance from the beginning of the axis. */
+function pixelsTo(cycles: number, [low, high]: readonly number[]): number {
   const least = Math.log(low as number);
-  return (PANEL_WIDTH * (Math.log(bar.cycles) - least)) / (Math.log(high as number) - least);
+  return (PANEL_WIDTH * (Math.log(cycles) - least)) / (Math.log(high as number) - least);
+}
+
+/** Labels stand at the end of their bar, or behind a published point that would be in their way. */
+function labelAt({ cycles, published = 0, label }: Bar, domain: readonly number[]): number {
+  if (published <= cycles) return cycles;
+  const room = pixelsTo(published, domain) - pixelsTo(cycles, domain);
+  return room > 7 * label.length + 14 ? cycles : published;
 }
 
 /**

@@ -120,7 +120,7 @@ describe("what is wrong is said with file, line and column", () => {
       "a combination that never existed",
       good.replace("native }", "native, memory: shadow }"),
       "impossible-combination",
-      /^s\.yaml:4:5: native was never combined with memory model shadow: .*use direct/,
+      /^s\.yaml:4:5: native never ran over memory model shadow: .*use direct/,
     ],
     [
       "an unknown workload",

@@ -1,0 +1,55 @@
+// Published cells: every row of the compared papers is accounted for, once, and the rules of fitting are kept.
+
+import { expect, test } from "vitest";
+import { publishedRows, readPublished } from "../../experiments/published.ts";
+import { workloadCatalogue } from "../../experiments/workloads.ts";
+import { profileNamed } from "../../sim/cpu/profiles/catalogue.ts";
+
+const published = readPublished();
+
+test("every row of the compared papers is compared, or is listed with a reason, exactly once", () => {
+  const named = [
+    ...published.cells.map((cell) => cell.row.id),
+    ...published.costs.map((cost) => cost.row.id),
+    ...published.notCompared.flatMap(({ rows }) => rows.map((row) => row.id)),
+  ];
+  expect([...named].sort()).toEqual([...publishedRows().keys()].sort());
+});
+
+test("a compared cell names a workload, a profile and a number that there are", () => {
+  const workloads = workloadCatalogue().map((workload) => workload.name);
+  for (const cell of published.cells) {
+    expect(workloads).toContain(cell.workload);
+    expect(profileNamed(cell.profile).name).toBe(cell.profile);
+    expect(cell.row.value).toBeGreaterThan(0);
+    expect(cell.explain.length).toBeGreaterThan(10);
+  }
+});
+
+test("the memory-mapped tprwr stands beside nothing, and SYSENTER only as a different instruction", () => {
+  expect(published.cells.filter((cell) => cell.workload === "tprwr")).toEqual([]);
+  for (const cell of published.cells.filter((each) => each.workload === "syscall-sysenter")) {
+    expect(cell.differs).toMatch(/SYSCALL/);
+  }
+});
+
+test("one cell is calibrated: the port read under VT-x on the Pentium 4, which the profile names as fitted to", () => {
+  const calibrated = published.cells.filter((cell) => cell.standing === "calibrated");
+  expect(calibrated.map((cell) => cell.row.id)).toEqual(["AA06N-006"]);
+  expect(calibrated[0]).toMatchObject({ workload: "in", technique: "vtx", profile: "pentium4-672" });
+  expect(profileNamed("pentium4-672").monitorCpi).toMatchObject({ mark: "calibrated", cell: "AA06N-006" });
+});
+
+test("bare hardware is input, everything under a monitor is predicted or calibrated", () => {
+  for (const cell of published.cells) {
+    if (cell.technique === "native") expect(cell.standing).toBe("input");
+    else expect(cell.standing).not.toBe("input");
+  }
+});
+
+test("a hardware primitive that is an input is the published number", () => {
+  for (const { row, profile, costs, standing } of published.costs) {
+    const ours = costs.reduce((sum, name) => sum + profileNamed(profile).costs[name as "vmexit"].value, 0);
+    if (standing === "input") expect(ours, row.id).toBe(row.value);
+  }
+});
