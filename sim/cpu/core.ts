@@ -254,10 +254,10 @@ export class Core {
     const limit = state.segmentLimit(SEG.cs);
     if (eip >>> 0 > limit) {
       raise(state, VECTOR.GP, 0);
-      return this.#signalled(null, 0);
+      return this.#signalled(null);
     }
     const physical = this.mmu.fetch(linear, user);
-    if (physical < 0) return this.#signalled(null, 0);
+    if (physical < 0) return this.#signalled(null);
     if (physical >= this.#ramBytes) return { kind: "unmodelled", detail: `fetch outside of RAM at physical ${hex(physical)}` };
     if (physical >>> 12 === this.gatePage && !user) return { kind: "monitor-entry", offset: physical & 0xfff };
 
@@ -267,14 +267,14 @@ export class Core {
     const resumes = (flags & FLAG.RF) !== 0;
     let single = traps || resumes || blocking !== 0 || this.#budget !== Number.POSITIVE_INFINITY;
     let block = this.#block(physical, linear, user, single);
-    if (block === null) return this.#signalled(null, 0);
+    if (block === null) return this.#signalled(null);
     if (limit !== 0xffffffff && (eip >>> 0) + block.bytes - 1 > limit) {
       // Some instruction of the block runs past the limit: one at a time, so that it is the one to fault.
       if (!single) block = this.#block(physical, linear, user, true) as Block;
       single = true;
       if ((eip >>> 0) + block.bytes - 1 > limit) {
         raise(state, VECTOR.GP, 0);
-        return this.#signalled(null, 0);
+        return this.#signalled(null);
       }
     }
     const clock = this.#ledger.clock;
@@ -284,7 +284,7 @@ export class Core {
     else this.#notCode(block);
 
     if (single) this.#afterSingle(block, traps, resumes, blocking);
-    if (state.signal.outcome !== OUTCOME.NONE) return this.#signalled(block, eip);
+    if (state.signal.outcome !== OUTCOME.NONE) return this.#signalled(block);
     return null;
   }
 
@@ -350,7 +350,7 @@ export class Core {
   }
 
   /** Acts on what the instruction left in the signal. */
-  #signalled(block: Block | null, eip: number): Stop | null {
+  #signalled(block: Block | null): Stop | null {
     const signal = this.state.signal;
     const outcome = signal.outcome;
     signal.outcome = OUTCOME.NONE;
@@ -360,7 +360,7 @@ export class Core {
       case OUTCOME.FAULT:
         return this.#events.fault(signal.vector, signal.errorCode, signal.address);
       case OUTCOME.INTERRUPT: {
-        const stop = this.#events.software(signal.interruptKind, signal.vector, (eip + signal.length) | 0, signal.length);
+        const stop = this.#events.software(signal.interruptKind, signal.vector, (this.state.eip + signal.length) | 0, signal.length);
         if (stop === "delivered") {
           if (block !== null) this.#ledger.retire(block.account);
           return null;

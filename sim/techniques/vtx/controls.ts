@@ -51,6 +51,9 @@ export function writeControls(
   write(FIELD.entryControls, fixed.entry);
   write(FIELD.exceptionBitmap, EXCEPTION_BITMAP);
   for (const field of ZERO_FIELDS) write(field, 0);
+  // No shadow VMCS: the link pointer is all ones, in both halves.
+  write(FIELD.linkPointer, 0xffffffff);
+  write({ ...FIELD.linkPointer, encoding: FIELD.linkPointer.encoding | 1 }, 0xffffffff);
   // The guest owns no bit of CR0 and CR4: it reads the shadows, and a write that differs from them exits.
   write(FIELD.cr0Mask, 0xffffffff);
   write(FIELD.cr4Mask, 0xffffffff);

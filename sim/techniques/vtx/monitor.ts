@@ -372,6 +372,7 @@ export class VtxMonitor implements Technique {
     const cs = this.#vmx.lastExit?.cs ?? 0;
 
     const reason = exitReasonName(snapshot.reason);
+    if (this.#vmx.failedCheck !== null) throw new Error(`vtx monitor: VM entry failed: ${this.#vmx.failedCheck}`);
     const cause = handleExit(this.#handlers);
     this.#port.service = ledger.account("monitor", "service:exit");
     if (this.#end === null) this.#afterExit();
