@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { PROFILES } from "../sim/cpu/profiles/catalogue.ts";
 import type { Profile, Sourced, TlbGeometry, TlbSide } from "../sim/cpu/profiles/profile.ts";
 import { COST_NAMES, COSTS } from "../sim/cpu/profiles/profile.ts";
+import { BOARD_COST_NAMES, BOARD_COSTS, BOARDS, type BoardFile } from "../sim/devices/board.ts";
 
 /** A table of the page. */
 export interface CostSection {
@@ -29,7 +30,25 @@ export interface CostRow {
 
 /** All sections of the page, in order. */
 export function sections(): readonly CostSection[] {
-  return PROFILES.map(profileSection);
+  return [...PROFILES.map(profileSection), ...BOARDS.map(boardSection)];
+}
+
+/** Times of one board. */
+export function boardSection(board: BoardFile): CostSection {
+  const rows: CostRow[] = BOARD_COST_NAMES.map((name) => ({ name, what: BOARD_COSTS[name], value: board.costs[name] }));
+  rows.push({
+    name: "busClock",
+    what: "front-side bus clock, which the local APIC's timer counts",
+    value: board.busClockMHz,
+  });
+  return {
+    title: `Board ${board.name}: ${board.title}`,
+    text: [
+      "Times of one bus cycle in nanoseconds, whatever the processor; what the core adds is its own `portCore`. " +
+        `The serial transmitter is \`${board.serialTransmitter}\`.`,
+    ],
+    rows,
+  };
 }
 
 /** Costs of one processor. */

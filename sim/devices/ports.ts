@@ -52,13 +52,13 @@ export class PortMap {
   }
 
   /**
-   * The range that takes an access as one cycle: a single byte anywhere, or a naturally aligned access that lies
-   * within a device wide enough. Undefined with `whole` false means that the access is split into bytes.
+   * Whether an access is one cycle: a single byte anywhere, or a naturally aligned access within a range that takes it
+   * at this width. What is decoded without a device behind it (the north bridge's ports) takes any width.
    */
   takesWhole(port: number, bytes: number): boolean {
     if (bytes === 1) return true;
     const range = this.find(port);
-    if (range === undefined || range.device === null || range.device.width < bytes) return false;
+    if (range === undefined || (range.device !== null && range.device.width < bytes)) return false;
     return port % bytes === 0 && port + bytes - 1 <= range.last;
   }
 }
