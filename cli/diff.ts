@@ -1,6 +1,6 @@
 /** `ringlab diff`: two results folders compared. Status 3 when they differ, as diff(1) has 1. */
 import { compare, isSame, renderComparison } from "../experiments/diff.ts";
-import { readResults } from "../experiments/results-folder.ts";
+import { type Results, readResults } from "../experiments/results-folder.ts";
 import type { Environment } from "./environment.ts";
 import { DIFFERENT, OK } from "./exit-codes.ts";
 import { resultsFolder } from "./table.ts";
@@ -12,7 +12,7 @@ export interface DiffArguments {
 }
 
 export async function diffCommand({ a, b, tolerance }: DiffArguments, environment: Environment): Promise<number> {
-  const [first, second] = [readResults(resultsFolder(a)), readResults(resultsFolder(b))];
+  const [first, second] = [a, b].map((name) => readResults(resultsFolder(name, environment))) as [Results, Results];
   const comparison = compare(first, second, tolerance);
   const overrides = [first, second].map((each) => each.run.overrides);
   if (overrides[0] !== overrides[1]) {

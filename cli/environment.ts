@@ -9,6 +9,8 @@ export interface Environment {
   err(text: string): void;
   /** Whether `err` is a terminal, where a line can be drawn over. */
   readonly isTerminal: boolean;
+  /** Folder of runs and of the store of points. */
+  readonly runs: string;
   /** Who runs points, with so many workers (all processors when nothing is said). */
   executor(workers: number | undefined): Promise<Executor>;
   /** Fingerprint of the simulator's code. */

@@ -20,7 +20,7 @@ export async function figureCommand(
   { results, only, out }: FigureArguments,
   environment: Environment,
 ): Promise<number> {
-  const folder = resultsFolder(results);
+  const folder = resultsFolder(results, environment);
   const read = readResults(folder);
   const names = (only ?? read.run.suite.figures).map(checked);
   for (const path of await drawFigures(read, names, out ?? join(folder, "figures")))

@@ -9,16 +9,14 @@ import type { Parameters } from "../experiments/suite-schema.ts";
 export function numberOf(option: string, text: string, least: number, whole = false): number {
   const value = Number(text.replaceAll("_", ""));
   if (text.trim() === "" || !Number.isFinite(value) || value < least || (whole && !Number.isSafeInteger(value))) {
-    throw usage(`--${option} takes a ${whole ? "whole " : ""}number from ${least}, not "${text}"`);
+    throw new UsageError(`--${option} takes a ${whole ? "whole " : ""}number from ${least}, not "${text}"`);
   }
   return value;
 }
 
-/** An error that yargs' fail handler reports as wrong use. */
-function usage(message: string): Error {
-  const error = new Error(message);
-  error.name = "YError";
-  return error;
+/** Wrong use of the command line, in one line. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
 }
 
 const whole = (option: string, least: number) => (text: string | undefined) =>
@@ -148,7 +146,7 @@ export function parametersOf(texts: readonly string[]): Parameters {
   return Object.fromEntries(
     texts.map((text) => {
       const match = /^([A-Za-z][\w-]*)=(\S+)$/.exec(text);
-      if (match === null) throw usage(`--param takes name=value, not "${text}"`);
+      if (match === null) throw new UsageError(`--param takes name=value, not "${text}"`);
       const values = (match[2] as string).split(",");
       return [match[1] as string, values.length === 1 ? (values[0] as string) : values];
     }),

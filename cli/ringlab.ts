@@ -7,10 +7,7 @@ import { Problem } from "../experiments/problem.ts";
 import { nearest } from "../experiments/suggest.ts";
 import { type Environment, Stopped } from "./environment.ts";
 import { EXIT_CODES, INTERNAL_ERROR, OK, PROBLEM_CODES, SIGNAL_CODES, USAGE } from "./exit-codes.ts";
-import { guestOptions, imageOptions, numberOf, pointOptions, runOptions } from "./options.ts";
-
-/** Wrong use: what is wrong, in one line. */
-class UsageError extends Error {}
+import { guestOptions, imageOptions, numberOf, pointOptions, runOptions, UsageError } from "./options.ts";
 
 const DESCRIPTION = `ringlab: the same x86 guest on bare hardware and under every virtualization technique,
 with every cycle accounted for.
@@ -167,7 +164,7 @@ function commandLine(argv: readonly string[], environment: Environment, act: Act
     .version(false)
     .exitProcess(false)
     .fail((message, error) => {
-      if (error instanceof Error && error.name !== "YError") throw error;
+      if (error instanceof Error && error.name !== "YError" && !(error instanceof UsageError)) throw error;
       throw new UsageError(usageMessage(message ?? error?.message ?? "wrong use", argv, commands));
     });
 }

@@ -2,7 +2,7 @@
 import { dirname, join } from "node:path";
 import { type Choices, chosen, suiteOf } from "../experiments/ad-hoc.ts";
 import { drawFigures } from "../experiments/figures/draw.ts";
-import { DEFAULT_RUNS_FOLDER, shown } from "../experiments/paths.ts";
+import { shown } from "../experiments/paths.ts";
 import { expand, type Point } from "../experiments/point.ts";
 import { Problem } from "../experiments/problem.ts";
 import { readResults, writeResults, writeWhole } from "../experiments/results-folder.ts";
@@ -35,7 +35,7 @@ export async function runCommand(options: RunArguments, environment: Environment
   const points = expand(suite, { settings: settingsOf(options.set, PROFILE_NAMES) });
   const outcomes = await runAll(points, options, environment);
 
-  const folder = options.out ?? join(DEFAULT_RUNS_FOLDER, suite.name);
+  const folder = options.out ?? join(environment.runs, suite.name);
   const code = await environment.code();
   const written = writeResults(folder, suite, outcomes, code);
   const results = readResults(folder);
@@ -76,7 +76,7 @@ async function runAll(
   options: RunArguments,
   environment: Environment,
 ): Promise<readonly Outcome[]> {
-  const kept: ResultStore = folderStore(join(DEFAULT_RUNS_FOLDER, "points"));
+  const kept: ResultStore = folderStore(join(environment.runs, "points"));
   const store = options.cache ? kept : writeOnly(kept);
   const executor = await environment.executor(options.workers);
   const progress = showProgress(points.length, environment);
@@ -98,7 +98,10 @@ async function runAll(
 function traceFileFor(trace: string | undefined, point: Point, points: readonly Point[]): string | undefined {
   if (trace === undefined || points.length === 1) return trace;
   const { profile, technique, memory, workload, parameters, repetition } = point;
-  const name = [workload, parameters, profile, technique, memory, repetition].join("-").replace(/[^\w.=-]+/g, "-");
+  const name = [workload, parameters, profile, technique, memory, repetition]
+    .filter((each) => each !== "")
+    .join("-")
+    .replace(/[^\w.=-]+/g, "-");
   return trace.replace(/(\.[^./]*)?$/, (extension) => `-${name}${extension}`);
 }
 

@@ -1,7 +1,7 @@
 /** `ringlab validation`: docs/VALIDATION.md, from fresh (or stored) runs of every compared cell. */
 import { join } from "node:path";
 import { suiteOf } from "../experiments/ad-hoc.ts";
-import { DEFAULT_RUNS_FOLDER, shown } from "../experiments/paths.ts";
+import { shown } from "../experiments/paths.ts";
 import { expand, type Point } from "../experiments/point.ts";
 import { readPublished } from "../experiments/published.ts";
 import { writeWhole } from "../experiments/results-folder.ts";
@@ -21,7 +21,7 @@ export async function validationCommand(out: string | undefined, environment: En
   });
   const executor = await environment.executor(undefined);
   const progress = showProgress(points.length, environment);
-  const store = folderStore(join(DEFAULT_RUNS_FOLDER, "points"));
+  const store = folderStore(join(environment.runs, "points"));
   try {
     const outcomes = await stoppable(environment, async (signal) =>
       runPoints(points, {

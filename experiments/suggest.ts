@@ -22,9 +22,11 @@ export function nearest(wrong: string, known: readonly string[]): string | undef
   let bestDistance = Number.POSITIVE_INFINITY;
   for (const name of known) {
     const candidate = name.toLowerCase();
-    const contains = wanted.length >= 3 && (candidate.includes(wanted) || wanted.includes(candidate));
-    const distance = contains ? 0.5 : editDistance(wanted, candidate);
-    if (distance >= bestDistance || (!contains && distance > limit)) continue;
+    // A part of a name is meant more likely than many wrong letters, and less likely than few.
+    const contains =
+      Math.min(wanted.length, candidate.length) >= 3 && (candidate.includes(wanted) || wanted.includes(candidate));
+    const distance = contains ? Math.min(limit, editDistance(wanted, candidate)) : editDistance(wanted, candidate);
+    if (distance >= bestDistance || distance > limit) continue;
     best = name;
     bestDistance = distance;
   }

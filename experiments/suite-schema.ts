@@ -1,4 +1,4 @@
-/** The shape of a suite file (YAML). docs: README of the suites folder; `z.toJSONSchema` gives editors completion. */
+/** The shape of a suite file (experiments/suites/README.md). */
 import { z } from "zod";
 
 export const FIGURE_NAMES = ["nanobenchmarks", "accounts"] as const;

@@ -44,18 +44,17 @@ export const MEMORY_MODELS: readonly MemoryModelInfo[] = [
 ];
 
 /** Combinations that people try, with the reason why they never existed. */
-const NEVER_EXISTED: readonly { technique: string; memory: string; reason: string }[] = [
-  {
-    technique: "native",
-    memory: "shadow",
-    reason: "there is no monitor that could keep shadow tables on bare hardware",
-  },
+const NEVER_EXISTED: readonly { readonly technique: string; readonly memory: string; readonly reason: string }[] = [
+  { technique: "native", memory: "shadow", reason: "bare hardware has no monitor that could keep shadow tables" },
+  { technique: "native", memory: "ept", reason: "bare hardware has no monitor that could keep second-stage tables" },
+  { technique: "native", memory: "npt", reason: "bare hardware has no monitor that could keep second-stage tables" },
   {
     technique: "vtx",
     memory: "direct",
-    reason:
-      "without paging of its own the guest would own the machine's memory; first-generation VT-x needs shadow tables",
+    reason: "with its own page tables in force the guest would own the machine's memory",
   },
+  { technique: "vtx", memory: "ept", reason: "the first generation of VT-x has no EPT, which came in 2008" },
+  { technique: "vtx", memory: "npt", reason: "nested page tables are AMD-V's" },
 ];
 
 export const TECHNIQUE_NAMES: readonly string[] = TECHNIQUES.map((technique) => technique.name);
