@@ -56,7 +56,7 @@ export interface ShadowPage {
 export interface TracedPage {
   /** Shadow pages that stand for it; at least one. */
   readonly pages: ShadowPage[];
-  /** Stores into it since it was last used for a translation (shadow.ts). */
+  /** Stores into it since a root that reaches it was last active (shadow.ts). */
   writes: number;
   /** Activation that last made it reachable when `writes` was counted. */
   reached: number;

@@ -20,8 +20,8 @@
  *
  * Tables that turn into something else. A page table is let go with the last directory entry that refers to it. A
  * directory (or a table under one) of an address space that has ended gives no such sign; its page is traced until
- * `floodLimit` stores in a row have gone to it, without any use of it for a translation in between, while the active
- * root does not reach it. A table that the active root reaches is never let go, however many stores it gets: a kernel
+ * `floodLimit` stores in a row have gone to it while the active root does not reach it, and no root that reaches it
+ * has been active in between. A table that the active root reaches is never let go, however many stores it gets: a kernel
  * that rewrites the table it runs on would take a fault per store *and* rebuild the table.
  *
  * Simplified: guest tables in device memory cannot be traced; what is made from them stays, as a TLB entry would,
@@ -143,7 +143,6 @@ export class Shadow {
     let root = pages.find(kind, subject, role);
     if (root === null) {
       this.#rootMisses++;
-      pages.active = null;
       root = pages.create(kind, subject, role);
     } else {
       this.#rootHits++;
@@ -305,8 +304,6 @@ export class Shadow {
     if (write && this.isTraced(guestPage)) return { kind: "traced-write", address };
     const flags = this.#leafFlags(role, kind, leaf, guestPage, write && !user);
     this.#pages.map(child, addressBits(linear, 12, 10), guestPage, frame, flags);
-    const traced = kind === SHADOW_KIND.TABLE ? this.#pages.traced.get(subject) : undefined;
-    if (traced !== undefined) traced.writes = 0;
     return HIDDEN;
   }
 
@@ -331,7 +328,7 @@ export class Shadow {
     const writable = (role & ROLE.WRITE) !== 0 && (entry & BITS.write) !== 0;
     const user = (role & ROLE.USER) !== 0 && (entry & BITS.user) !== 0;
     const dirty = kind === SHADOW_KIND.SPLIT ? (role & ROLE.DIRTY) !== 0 : (entry & BITS.dirty) !== 0;
-    const mayWrite = writable || ((role & ROLE.WP) === 0 && (!user || supervisorWrite));
+    const mayWrite = writable || (supervisorWrite && (role & ROLE.WP) === 0);
     let flags = BITS.present | BITS.accessed;
     if (mayWrite && dirty && !this.isTraced(guestPage)) flags |= LEAF_WRITABLE;
     if (user && (writable || (flags & BITS.write) === 0)) flags |= BITS.user;
@@ -340,7 +337,6 @@ export class Shadow {
 
   /** Brings up to date what was made from the guest entry at `address`. */
   #entryChanged(traced: TracedPage, address: number): void {
-    if (traced.pages.length === 0) return;
     const entry = this.#host.readGuest32(address as GuestPhysical) | 0;
     const index = addressBits(address, 2, 10);
     // A shadow page may be released on the way, by a change in another that refers to it.
@@ -369,7 +365,7 @@ export class Shadow {
       if (usable && child.key === shadowKey(kind, subject, role)) return;
       pages.unlink(page, index);
     }
-    if (!usable || !pages.lives(page)) return;
+    if (!usable) return;
     const next = pages.find(kind, subject, role);
     if (next !== null) pages.link(page, index, next);
   }
@@ -394,7 +390,6 @@ export class Shadow {
 
   /** Counts a store to a traced page, and stops tracing a page that is evidently no table any more. */
   #countWrite(guestPage: number, traced: TracedPage): void {
-    if (traced.pages.length === 0) return;
     let reached = 0;
     for (const page of traced.pages) {
       reached = Math.max(reached, page.activated);
@@ -402,9 +397,10 @@ export class Shadow {
         reached = Math.max(reached, (this.#pages.byFrame.get(address >>> 12) as ShadowPage).activated);
       }
     }
-    traced.writes = reached === traced.reached ? traced.writes + 1 : 1;
+    if (reached === this.#activations) traced.writes = 0;
+    else traced.writes = reached === traced.reached ? traced.writes + 1 : 1;
     traced.reached = reached;
-    if (reached === this.#activations || traced.writes < this.#floodLimit) return;
+    if (traced.writes < this.#floodLimit) return;
     this.#floods++;
     this.#pages.releaseGuestPage(guestPage);
   }

@@ -138,7 +138,8 @@ describe("traced tables", () => {
     guest.access(tableEntry(0), { write: true });
     const before = { ...guest.steps };
     guest.store(tableEntry(0), guest.peek(TABLE * 4096), 4);
-    const levels = (before["guest-level"] as number) + 2 - 1;
+    // The store's own address is walked through one level: a 4 MB page.
+    const levels = (before["guest-level"] as number) + 1;
     expect(guest.steps).toEqual({ ...before, "guest-level": levels, examine: 1 });
     expect(faultsOf(() => guest.access(0, { write: true }))).toEqual([]);
   });
@@ -379,6 +380,19 @@ describe("roots", () => {
   });
 });
 
+describe("large pages of two address spaces", () => {
+  it("each sets its own D", () => {
+    guest.entry(OTHER, 1, to(0, P | W | PS));
+    guest.access(0x409000);
+    guest.activate({ cr3: OTHER * 4096 });
+    guest.access(0x409000);
+    guest.access(0x409000, { write: true });
+    guest.activate({ cr3: CR3 });
+    expect(faultsOf(() => guest.access(0x409000, { write: true }))).toEqual(["hidden"]);
+    expect(guest.peek(CR3 + 4) & D).toBe(D);
+  });
+});
+
 describe("INVLPG", () => {
   it("of a page that was never present does nothing, and of a present one loses nothing", () => {
     const before = { ...guest.steps };
@@ -431,6 +445,16 @@ describe("tables that turn into something else", () => {
       guest.activate({ cr3: OTHER * 4096 });
       expect(faultsOf(() => guest.store(tableEntry(4), to(i, P), 4))).toContain("traced-write");
     }
+    expect(guest.shadow.counters()["shadow.floods"]).toBe(0);
+  });
+
+  it("stores made while the table was in use are not held against it", () => {
+    guest.entry(OTHER, 1, to(0, P | W | PS));
+    guest.access(0);
+    for (let i = 0; i < 40; i++) guest.store(tableEntry(4), to(i, P), 4);
+    guest.activate({ cr3: OTHER * 4096 });
+    guest.store(tableEntry(4), 0, 4);
+    expect(guest.shadow.isTraced(TABLE)).toBe(true);
   });
 });
 
@@ -463,6 +487,22 @@ describe("tables in device memory", () => {
     expect(guest.access(0)).toEqual(ram(DATA));
     guest.device.set(changed, 0);
     guest.activate({});
+    expect(guest.access(0)).toEqual({ kind: "fault", errorCode: 0 });
+    expect(guest.shadow.verify()).toEqual([]);
+  });
+});
+
+describe("a directory in device memory over a table in RAM", () => {
+  it("is followed by INVLPG, after save and restore too", () => {
+    guest.device.set(0xa1000, to(TABLE, P | W | U));
+    guest.activate({ cr3: 0xa1000 });
+    expect(guest.access(0)).toEqual(ram(DATA));
+    expect(guest.shadow.isTraced(TABLE)).toBe(true);
+    const saved = guest.shadow.save();
+    guest.shadow = new Shadow(guest, guest.options);
+    guest.shadow.restore(saved);
+    guest.device.set(0xa1000, 0);
+    guest.shadow.invalidate(0);
     expect(guest.access(0)).toEqual({ kind: "fault", errorCode: 0 });
     expect(guest.shadow.verify()).toEqual([]);
   });
