@@ -131,7 +131,8 @@ function helper(name: HelperName, fields: MicroOpFields): MicroOp {
 function perform(context: HandlerContext, cause: string, ops: readonly MicroOp[], rule: Partial<Rule> = {}): string {
   const length = context.snapshot.instructionLength;
   const instruction = [microOp(OP.BEGIN, { x: length }), ...ops, microOp(OP.END, { imm: length, w: 32 })];
-  context.guest.require(LITTLE);
+  // The processor has checked privilege before the exit (SDM vol. 3, 26.1.1): no VMREAD to learn the CPL.
+  context.virtual.set(CELL.cpl, 0);
   runAndComplete(context, instruction, rule);
   return cause;
 }
@@ -194,10 +195,7 @@ function controlRegister(context: HandlerContext): string {
 }
 
 function invlpg(context: HandlerContext): string {
-  // The qualification is a linear address: a segment with base 0 makes it one for the helper.
-  const linear = context.snapshot.qualification;
-  context.guest.require(LITTLE);
-  context.env.flushPage(linear);
+  context.env.flushPage(context.snapshot.qualification);
   return perform(context, "invlpg", []);
 }
 
