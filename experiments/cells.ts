@@ -68,18 +68,19 @@ export function cellOf(
   };
 }
 
-/** Exits per iteration of a cell by cause, in the order of summary.csv. */
-export function exitsOf(results: Results, cell: Cell): readonly { cause: string; perIteration: number }[] {
+/** VM exits per iteration of a cell, all causes together; undefined when its point failed. */
+export function exitsOf(results: Results, { profile, combination, row, cost }: Cell): number | undefined {
+  if (cost === undefined) return undefined;
   return results.summary
     .filter(
       ({ key, region, quantity }) =>
         quantity === "exits" &&
-        key.profile === cell.profile &&
-        key.technique === cell.combination.technique &&
-        key.memory === cell.combination.memory &&
-        key.workload === cell.row.workload &&
-        key.parameters === cell.row.parameters &&
-        region === cell.row.region,
+        key.profile === profile &&
+        key.technique === combination.technique &&
+        key.memory === combination.memory &&
+        key.workload === row.workload &&
+        key.parameters === row.parameters &&
+        region === row.region,
     )
-    .map(({ detail, mean }) => ({ cause: detail, perIteration: mean }));
+    .reduce((sum, { mean }) => sum + mean, 0);
 }

@@ -4,7 +4,8 @@
  * and needs `--load-address`.
  */
 import { readFileSync } from "node:fs";
-import { type Elf, isElf, readElf } from "./elf.ts";
+import type { GuestImage } from "../sim/boot.ts";
+import { isElf, readElf } from "./elf.ts";
 import { shown } from "./paths.ts";
 import { Problem } from "./problem.ts";
 
@@ -102,8 +103,24 @@ export function checkFits(image: Image, name: string, memoryBytes: number): void
 
 function extents(image: Image, name: string): [from: number, bytes: number][] {
   if (image.kind === "flat") return [[image.loadAddress as number, image.bytes.length]];
-  const elf: Elf = readElf(image.bytes, name);
-  return elf.segments.map((segment) => [segment.physicalAddress, segment.memoryBytes]);
+  return readElf(image.bytes, name).segments.map((segment) => [segment.physicalAddress, segment.memoryBytes]);
+}
+
+/** An image as the machine boots it: what to copy where, and where it begins. */
+export function guestImage({ kind, bytes, loadAddress = 0 }: Image): GuestImage {
+  if (kind === "flat") {
+    return { kind, segments: [{ address: loadAddress, bytes }], entry: loadAddress, end: loadAddress + bytes.length };
+  }
+  const { entry, segments } = readElf(bytes, "image");
+  return {
+    kind,
+    segments: segments.map(({ physicalAddress, fileOffset, fileBytes }) => ({
+      address: physicalAddress,
+      bytes: bytes.subarray(fileOffset, fileOffset + fileBytes),
+    })),
+    entry,
+    end: Math.max(...segments.map(({ physicalAddress, memoryBytes }) => physicalAddress + memoryBytes)),
+  };
 }
 
 function megabytes(bytes: number): number {

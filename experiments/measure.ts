@@ -155,8 +155,7 @@ class ItemList {
   /** An iteration marker: what was collected is one iteration, unless it is the first marker. */
   next(iteration: number, now: number): Explanation | null {
     const items: CostItem[] = [...this.#items].map(([name, item]) => ({ name, ...item }));
-    const complete =
-      this.#since < 0 ? null : { region: this.region, iteration, ticks: now - this.#since, items };
+    const complete = this.#since < 0 ? null : { region: this.region, iteration, ticks: now - this.#since, items };
     this.#items = new Map();
     this.#since = now;
     return complete;

@@ -87,7 +87,12 @@ export function simulate(request: SimulationRequest): RunResult {
 export function guestImage(image: Image): GuestImage {
   if (image.kind === "flat") {
     const address = image.loadAddress as number;
-    return { kind: "flat", segments: [{ address, bytes: image.bytes }], entry: address, end: address + image.bytes.length };
+    return {
+      kind: "flat",
+      segments: [{ address, bytes: image.bytes }],
+      entry: address,
+      end: address + image.bytes.length,
+    };
   }
   const elf = readElf(image.bytes, "image");
   return {

@@ -3,7 +3,7 @@
  * values beside ours. Plain text that lines up in a terminal.
  */
 import { PROFILES } from "../sim/cpu/profiles/catalogue.ts";
-import { type Cell, type CellRow, cellOf, rowsOf } from "./cells.ts";
+import { type Cell, type CellRow, cellOf, exitsOf, rowsOf } from "./cells.ts";
 import { grouped, ratio, readable } from "./numbers.ts";
 import { type Published, readPublished, type Standing } from "./published.ts";
 import type { Results } from "./results-folder.ts";
@@ -29,7 +29,9 @@ export function renderTable(results: Results, published: Published = readPublish
     const columns = columnsOf(results, published, profile, rows, footnotes, standings);
     lines.push(headingOf(profile), "", ...layOut(rows, columns), "");
   }
-  lines.push(`Cycles per iteration: measured loop less baseline loop${repetitionsNote(suite.repetitions)}.`);
+  lines.push(
+    `Cycles and VM exits per iteration: measured loop less baseline loop${repetitionsNote(suite.repetitions)}.`,
+  );
   if (standings.size > 0) lines.push(...legend(standings));
   for (const [text, mark] of footnotes) lines.push(`${mark}  ${text}`);
   return `${lines.join("\n")}\n`;
@@ -83,6 +85,7 @@ function columnsOf(
     const { technique } = techniques[index + 1] as (typeof techniques)[number];
     const heading = `${technique}/${(techniques[0] as (typeof techniques)[number]).technique}`;
     columns.push({ heading, cells: cells.map((cell, row) => quotient(cell, base?.[row])) });
+    columns.push({ heading: "exits", cells: cells.map((cell) => exitsText(exitsOf(results, cell))) });
   });
   return columns;
 }
@@ -106,6 +109,10 @@ function publishedText(cell: Cell, footnotes: Map<string, string>, standings: Se
 function publishedRatio(cell: Cell): string {
   if (cell.published === undefined || cell.cost === undefined) return "";
   return ratio(cell.cost.mean / cell.published.row.value);
+}
+
+function exitsText(perIteration: number | undefined): string {
+  return perIteration === undefined ? NONE : readable(perIteration);
 }
 
 /** How many times the first technique's cost; nothing where that is next to nothing. */

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { checkFits, classify, readImage } from "../../experiments/images.ts";
+import { checkFits, classify, guestImage, readImage } from "../../experiments/images.ts";
 import { IMAGES_FOLDER } from "../../experiments/paths.ts";
 import { Problem } from "../../experiments/problem.ts";
 
@@ -103,4 +103,21 @@ test("an image that needs more memory than the guest has says how much", () => {
 test("a flat image may not lie in the hole below 1 MB", () => {
   const image = classify(new Uint8Array(0x1000), "x", 0x9f800);
   expect(problem(() => checkFits(image, "x", 2 ** 26)).message).toMatch(/where a PC has no RAM/);
+});
+
+test("an image becomes segments to copy, an entry, and the end of what it needs", () => {
+  const image = guestImage(classify(elf([0x100000, 64], [0x200000, 4096]), "x"));
+  expect(image).toMatchObject({ kind: "elf32", entry: 0x100000, end: 0x201000 });
+  expect(image.segments.map((segment) => [segment.address, segment.bytes.length])).toEqual([
+    [0x100000, 4],
+    [0x200000, 4],
+  ]);
+  const flat = guestImage(classify(new Uint8Array([0x90, 0xf4]), "x", 0x7c00));
+  expect(flat).toEqual({
+    ...{ kind: "flat", entry: 0x7c00, end: 0x7c02 },
+    segments: [{ address: 0x7c00, bytes: new Uint8Array([0x90, 0xf4]) }],
+  });
+  const kernel = guestImage(readImage(join(IMAGES_FOLDER, "in.elf")));
+  expect(kernel.entry).toBeGreaterThanOrEqual(0x100000);
+  expect(kernel.end).toBeLessThan(16 * 2 ** 20);
 });
