@@ -221,7 +221,7 @@ export const pentium4_672: Profile = {
     vmexit: published(1931, "AA06T-003", "of a page fault; other exits are taken to cost the same"),
   },
   monitorCpi: calibrated(
-    6,
+    6.016,
     "AA06N-006",
     "fitted so that `in` under VT-x takes 15 826: the one software number of the VT-x monitor",
     "cycles/instruction",
