@@ -61,7 +61,8 @@ run_over:
     popl %esi
     popl %ebx
     popl %ebp
-    cld
+    pushl $2 /* a gate clears IF, TF, NT and RF alone */
+    popfl
     ret
 
     .bss
