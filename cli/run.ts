@@ -33,10 +33,10 @@ export interface RunArguments extends GuestArguments {
 export async function runCommand(options: RunArguments, environment: Environment): Promise<number> {
   const suite = suiteFor(options);
   const points = expand(suite, { settings: settingsOf(options.set, PROFILE_NAMES) });
-  const outcomes = await runAll(points, options, environment);
+  const code = await environment.code();
+  const outcomes = await runAll(points, options, code, environment);
 
   const folder = options.out ?? join(environment.runs, suite.name);
-  const code = await environment.code();
   const written = writeResults(folder, suite, outcomes, code);
   const results = readResults(folder);
   const table = renderTable(results);
@@ -74,6 +74,7 @@ function checkTarget(target: string): void {
 async function runAll(
   points: readonly Point[],
   options: RunArguments,
+  code: string,
   environment: Environment,
 ): Promise<readonly Outcome[]> {
   const kept: ResultStore = folderStore(join(environment.runs, "points"));
@@ -83,7 +84,7 @@ async function runAll(
   try {
     return await stoppable(environment, async (signal) =>
       runPoints(points, {
-        ...{ store, executor, signal, code: await environment.code() },
+        ...{ store, executor, signal, code },
         onOutcome: (outcome) => progress.done(outcome),
         traceFile: (point) => traceFileFor(options.trace, point, points),
       }),
