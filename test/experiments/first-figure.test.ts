@@ -84,12 +84,15 @@ describe("the additive list of an iteration", () => {
 describe("cells without exits", () => {
   const without = ["syscall-int", "syscall-sysenter", "callret", "divzero", "cli-sti", "pushf-popf", "rdtsc"];
   for (const profile of ["pentium4-672", "core2-e6700"]) {
-    test.each(without)(`%s costs the same under VT-x as on bare hardware on ${profile}, but for TLB effects`, (name) => {
-      const native = run(name, "native", profile);
-      const vtx = run(name, "vtx", profile);
-      expect(Object.keys(vtx.regions[0]?.exits ?? {})).toEqual([]);
-      // What is left is walks after the last exit before the regions, spread over the iterations.
-      expect(Math.abs(perIteration(vtx) - perIteration(native))).toBeLessThan(5);
-    });
+    test.each(without)(
+      `%s costs the same under VT-x as on bare hardware on ${profile}, but for TLB effects`,
+      (name) => {
+        const native = run(name, "native", profile);
+        const vtx = run(name, "vtx", profile);
+        expect(Object.keys(vtx.regions[0]?.exits ?? {})).toEqual([]);
+        // What is left is walks after the last exit before the regions, spread over the iterations.
+        expect(Math.abs(perIteration(vtx) - perIteration(native))).toBeLessThan(5);
+      },
+    );
   }
 });
