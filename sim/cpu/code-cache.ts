@@ -192,6 +192,10 @@ export class CodeCache {
   #keep(block: Block): Block {
     this.lifted++;
     const page = this.#page(pageNumber(block.physical));
+    const replaced = page.blocks.get(block.key);
+    if (replaced !== undefined && replaced.secondPage >= 0) {
+      this.#page(pageNumber(replaced.secondPage)).spill.delete(replaced);
+    }
     page.blocks.set(block.key, block);
     this.#mark(block);
     if (block.secondPage >= 0) this.#page(pageNumber(block.secondPage)).spill.add(block);
@@ -213,6 +217,14 @@ export class CodeCache {
     const end = Math.min(block.physical + block.bytes, block.physical - pageOffset(block.physical) + PAGE_SIZE);
     for (let g = block.physical >>> CODE_GRANULE_SHIFT; g * CODE_GRANULE_BYTES < end; g++) granules[g] = 1;
     if (block.secondPage >= 0) granules[block.secondPage >>> CODE_GRANULE_SHIFT] = 1;
+  }
+
+  /** Drops everything: memory was restored, or replaced without telling. */
+  clear(): void {
+    this.#pages.clear();
+    this.#lastNumber = -1;
+    this.#lastPage = null;
+    this.#memory.codeGranules.fill(0);
   }
 
   /** Drops the blocks that share a granule with a write of `bytes` bytes at a physical address. */

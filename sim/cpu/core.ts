@@ -13,6 +13,7 @@ import type { Bus } from "./bus.ts";
 import { type Block, type BlockMode, CodeCache } from "./code-cache.ts";
 import { EventDelivery } from "./events.ts";
 import { execute } from "./interpreter.ts";
+import { endShadow } from "./lift/rule.ts";
 import { Mmu } from "./mmu.ts";
 import { PhysicalEnvironment } from "./physical-environment.ts";
 import type { SavedPredictor } from "./predictor.ts";
@@ -119,9 +120,7 @@ export class Core {
     });
     this.env = new PhysicalEnvironment({ profile, mmu: this.mmu, bus: parts.bus, ledger, accounts: this.accounts });
     this.vmx =
-      profile.vmx === null
-        ? null
-        : new Vmx({ state: this.state, memory: vmcsMemory(memory), profile, env: this.env });
+      profile.vmx === null ? null : new Vmx({ state: this.state, memory: vmcsMemory(memory), profile, env: this.env });
     this.env.vmx = this.vmx;
     this.code = new CodeCache(memory, profile, parts.maxBlock);
     memory.onCodeWrite = (address, bytes) => {
@@ -171,6 +170,7 @@ export class Core {
     this.state.restore(saved.state);
     this.mmu.restore(saved.mmu);
     this.env.predictor.restore(saved.predictor);
+    this.code.clear();
     if (saved.vmx !== null) this.vmx?.restore(saved.vmx);
     this.#enterDomain();
   }
@@ -197,7 +197,10 @@ export class Core {
       if (activity === ACTIVITY.SHUTDOWN) return { kind: "triple-fault", detail: "processor is shut down" };
       this.#enterDomain();
       const stop = this.#takeEvent();
-      if (stop === "taken") continue;
+      if (stop === "taken") {
+        state.set(CELL.repeating, 0);
+        continue;
+      }
       if (stop !== null) return stop;
       if (state.get(CELL.activity) === ACTIVITY.HLT) {
         if (this.#idleUntilDeadline()) continue;
@@ -210,6 +213,18 @@ export class Core {
 
   /** Takes the event of highest priority, if there is one. */
   #takeEvent(): Stop | "taken" | null {
+    const state = this.state;
+    if (state.get(CELL.repeating) === 0) return this.#takeFirstEvent();
+    // Between two iterations of a string instruction: an event, or the exit it causes, sees RF = 1 (SDM vol. 3,
+    // 17.3.1.1 and 27.3.3), so that a breakpoint on the instruction does not trigger again.
+    const flags = state.flags;
+    state.flags |= FLAG.RF;
+    const stop = this.#takeFirstEvent();
+    if (stop === null) state.flags = flags;
+    return stop;
+  }
+
+  #takeFirstEvent(): Stop | "taken" | null {
     const state = this.state;
     const vmx = this.vmx;
     if (vmx !== null) {
@@ -258,7 +273,8 @@ export class Core {
     }
     const physical = this.mmu.fetch(linear, user);
     if (physical < 0) return this.#signalled(null);
-    if (physical >= this.#ramBytes) return { kind: "unmodelled", detail: `fetch outside of RAM at physical ${hex(physical)}` };
+    if (physical >= this.#ramBytes)
+      return { kind: "unmodelled", detail: `fetch outside of RAM at physical ${hex(physical)}` };
     if (physical >>> 12 === this.gatePage && !user) return { kind: "monitor-entry", offset: physical & 0xfff };
 
     const flags = state.flags;
@@ -294,10 +310,10 @@ export class Core {
     this.env.attention();
     this.#budget--;
     if (state.signal.outcome !== OUTCOME.NONE) return;
-    if (blocking !== 0 && block.last?.setsShadow !== true) {
-      state.set(CELL.interruptibility, state.get(CELL.interruptibility) & ~(BLOCKING.STI | BLOCKING.MOV_SS));
-    }
-    if (resumes && block.last?.loadsRf !== true) state.flags &= ~FLAG.RF;
+    if (blocking !== 0) endShadow(state, blocking, block.last);
+    // RF lasts until the last iteration of a string instruction.
+    const ended = block.last?.loadsRf !== true && state.get(CELL.repeating) === 0;
+    if (resumes && ended) state.flags &= ~FLAG.RF;
     if (traps) state.set(CELL.pendingDebug, state.get(CELL.pendingDebug) | SINGLE_STEP);
   }
 
@@ -323,7 +339,11 @@ export class Core {
   }
 
   #mode(physical: number, user: boolean, single: boolean): BlockMode {
-    const domain = user ? USER : this.attribution !== null && this.attribution[physical >>> 12] !== 0 ? MONITOR : KERNEL;
+    const domain = user
+      ? USER
+      : this.attribution !== null && this.attribution[physical >>> 12] !== 0
+        ? MONITOR
+        : KERNEL;
     const big = (this.state.segmentRights(SEG.cs) & RIGHTS.DB) !== 0;
     const bigStack = (this.state.segmentRights(SEG.ss) & RIGHTS.DB) !== 0;
     const index = domain | (big ? 4 : 0) | (bigStack ? 8 : 0) | (single ? 16 : 0);
@@ -360,7 +380,12 @@ export class Core {
       case OUTCOME.FAULT:
         return this.#events.fault(signal.vector, signal.errorCode, signal.address);
       case OUTCOME.INTERRUPT: {
-        const stop = this.#events.software(signal.interruptKind, signal.vector, (this.state.eip + signal.length) | 0, signal.length);
+        const stop = this.#events.software(
+          signal.interruptKind,
+          signal.vector,
+          (this.state.eip + signal.length) | 0,
+          signal.length,
+        );
         if (stop === "delivered") {
           if (block !== null) this.#ledger.retire(block.account);
           return null;
@@ -375,7 +400,6 @@ export class Core {
         return { kind: "unmodelled", detail: signal.detail };
     }
   }
-
 }
 
 function hex(value: number): string {
@@ -383,7 +407,10 @@ function hex(value: number): string {
 }
 
 /** Memory as the VMX hardware sees it; its references are counted apart. */
-function vmcsMemory(memory: PhysicalMemory): { read32(address: number): number; write32(address: number, value: number): void } {
+function vmcsMemory(memory: PhysicalMemory): {
+  read32(address: number): number;
+  write32(address: number, value: number): void;
+} {
   return {
     read32(address) {
       memory.references[REASON.vmcs] = (memory.references[REASON.vmcs] as number) + 1;
@@ -395,4 +422,3 @@ function vmcsMemory(memory: PhysicalMemory): { read32(address: number): number; 
     },
   };
 }
-

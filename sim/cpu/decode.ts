@@ -2,7 +2,7 @@
  * Decoding, by iced-x86, for the profile's processor: encodings that are newer than the processor decode as they
  * did then (F3 0F BD is BSR on a Pentium 4, not LZCNT), and instructions of extensions that it lacks are undefined.
  */
-import { CpuidFeature, Decoder, DecoderError, DecoderOptions, Instruction } from "iced-x86";
+import { CpuidFeature, Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic } from "iced-x86";
 import type { Profile } from "./profiles/profile.ts";
 
 /** Longest instruction in bytes (SDM vol. 2, 2.3.11); a longer one raises #GP(0). */
@@ -39,10 +39,26 @@ export class InstructionDecoder {
       if (decoder.lastError !== DecoderError.None || this.instruction.isInvalid) {
         return bytes.length >= MAX_INSTRUCTION_BYTES && this.#isTooLong(bytes, bits) ? "truncated" : "undefined";
       }
-      for (const feature of this.instruction.cpuidFeatures()) {
-        if (!this.#features.has((CpuidFeature[feature] as string).toLowerCase())) return "undefined";
-      }
-      return "decoded";
+      if (this.#isOfProfile()) return "decoded";
+      return this.#isReservedNop(bytes, bits) ? "decoded" : "undefined";
+    } finally {
+      decoder.free();
+    }
+  }
+
+  #isOfProfile(): boolean {
+    for (const feature of this.instruction.cpuidFeatures()) {
+      if (!this.#features.has((CpuidFeature[feature] as string).toLowerCase())) return false;
+    }
+    return true;
+  }
+
+  /** Whether an instruction that is too new (ENDBR32, PREFETCHW) was a reserved NOP before: 0F 0D, 0F 18 to 0F 1F. */
+  #isReservedNop(bytes: Uint8Array, bits: number): boolean {
+    const decoder = new Decoder(bits, bytes, this.#options | DecoderOptions.ForceReservedNop);
+    try {
+      decoder.decodeOut(this.instruction);
+      return this.instruction.mnemonic === Mnemonic.Reservednop && this.#isOfProfile();
     } finally {
       decoder.free();
     }

@@ -84,7 +84,15 @@ export interface Intercepts {
   /** INVLPG with its linear address. */
   invlpg(linear: number): boolean;
   /** IN, OUT, INS, OUTS. `linear` is the memory operand of a string form, 0 otherwise. */
-  portIo(port: number, bytes: number, input: boolean, string: boolean, rep: boolean, immediate: boolean, linear: number): boolean;
+  portIo(
+    port: number,
+    bytes: number,
+    input: boolean,
+    string: boolean,
+    rep: boolean,
+    immediate: boolean,
+    linear: number,
+  ): boolean;
   msr(index: number, write: boolean): boolean;
   /** MOV to CR0, CR3, CR4, CR8. */
   writeCr(cr: number, value: number, gpr: number): boolean;

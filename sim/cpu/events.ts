@@ -24,7 +24,6 @@ const EVENT_TYPES: Readonly<Record<EventKind, number>> = {
 
 const KIND_OF_TYPE = new Map(Object.entries(EVENT_TYPES).map(([kind, type]) => [type, kind as EventKind]));
 
-
 /** Bits of DR6 that a debug exception sets from pending conditions. */
 const DR6_CONDITIONS = 0xe00f;
 
@@ -79,11 +78,7 @@ export class EventDelivery {
   }
 
   nmi(): EventStop | null {
-    return this.#raise(
-      { vector: VECTOR.NMI, kind: "nmi", errorCode: NO_ERROR_CODE, returnEip: this.#state.eip },
-      0,
-      0,
-    );
+    return this.#raise({ vector: VECTOR.NMI, kind: "nmi", errorCode: NO_ERROR_CODE, returnEip: this.#state.eip }, 0, 0);
   }
 
   /** Delivers what the last VM entry injects (SDM vol. 3, 27.6); injected exceptions do not consult the bitmap. */
@@ -188,4 +183,3 @@ function isFromInstruction(kind: EventKind): boolean {
 function hex(value: number): string {
   return value.toString(16).padStart(4, "0");
 }
-

@@ -3,21 +3,13 @@
  * system instructions). A micro-op HELPER names one by number and passes its fields; what each field means stands
  * beside it. Operands in memory arrive as an offset cell and a segment, because privilege is checked before memory.
  */
+
+import * as decimals from "./decimal.ts";
 import { ACCESS, type Environment } from "./environment.ts";
 import { dataAccess, linearAddress } from "./interpreter.ts";
 import type { MicroOp } from "./micro-ops.ts";
-import * as decimals from "./decimal.ts";
-import {
-  type CpuState,
-  FLAG,
-  GPR,
-  INTERRUPT_KIND,
-  OUTCOME,
-  raise,
-  SEG,
-  VECTOR,
-} from "./state.ts";
 import * as stacks from "./stack-instructions.ts";
+import { type CpuState, FLAG, GPR, INTERRUPT_KIND, OUTCOME, raise, SEG, VECTOR } from "./state.ts";
 import { privileged } from "./system/checks.ts";
 import * as control from "./system/control.ts";
 import * as debug from "./system/debug.ts";
@@ -223,7 +215,7 @@ const HELPER_TABLE = {
     env.probe(linear, 8, ACCESS.WRITE);
     if (signalled(state)) return;
     const pointer = env.vmx?.vmptrst() ?? -1;
-    env.store(linear, 4, pointer < 0 ? -1 : pointer % 4294967296 | 0, ACCESS.WRITE);
+    env.store(linear, 4, pointer < 0 ? -1 : (pointer % 4294967296) | 0, ACCESS.WRITE);
     env.store((linear + 4) >>> 0, 4, pointer < 0 ? -1 : (pointer / 4294967296) | 0, ACCESS.WRITE);
   },
   /** a: encoding; d: destination register, or with b = 1 the offset of a memory operand in segment x. */
@@ -306,4 +298,3 @@ function enter(state: CpuState, env: Environment, u: MicroOp, launch: boolean): 
   if (env.vmx?.vmenter(launch) === true || signalled(state)) return;
   state.eip = (state.eip + u.c) >>> 0;
 }
-

@@ -7,12 +7,13 @@
  * instruction's own time; END tests the deadline, so an event is taken at the first instruction boundary at which
  * the clock has reached it, whatever the block's shape.
  */
+
+import { DEADLINE_CELL, NOW_CELL } from "../clock.ts";
+import type { Account, Ledger } from "../ledger.ts";
 import { divide } from "./divide.ts";
 import { ACCESS, type Environment } from "./environment.ts";
 import { addFlags, conditionHolds, resultFlags, subtractFlags, withStatus } from "./flags.ts";
 import { HELPERS } from "./helpers.ts";
-import { type Account, type Ledger } from "../ledger.ts";
-import { DEADLINE_CELL, NOW_CELL } from "../clock.ts";
 import { execute64 } from "./interpreter64.ts";
 import { BRANCH, type MicroOp, OP } from "./micro-ops.ts";
 import * as shifts from "./shifts.ts";
@@ -381,7 +382,9 @@ function multiply(state: CpuState, u: MicroOp): void {
   } else {
     const a = i32[u.a] as number;
     const b = i32[u.b] as number;
-    const product = signed ? ((a << shift) >> shift) * ((b << shift) >> shift) : Math.imul((a << shift) >>> shift, (b << shift) >>> shift);
+    const product = signed
+      ? ((a << shift) >> shift) * ((b << shift) >> shift)
+      : Math.imul((a << shift) >>> shift, (b << shift) >>> shift);
     low = (product << shift) >>> shift;
     high = ((product >> u.w) << shift) >>> shift;
   }

@@ -3,9 +3,9 @@
  * (DESIGN section 3). Long mode as a processor mode comes with a later issue: these run from hand-made micro-ops.
  */
 import { linear64 } from "../memory/address.ts";
-import { dataAccess } from "./interpreter.ts";
 import type { Environment } from "./environment.ts";
 import { withStatus } from "./flags.ts";
+import { dataAccess } from "./interpreter.ts";
 import { type MicroOp, OP } from "./micro-ops.ts";
 import { CELL, type CpuState, FLAG, raise, SEG, VECTOR } from "./state.ts";
 

@@ -117,10 +117,25 @@ export const OP = {
   SIGN: 68,
 } as const;
 
-export const OP_NAMES: readonly string[] = Object.keys(OP);
-
 /** Condition codes in encoding order (SDM vol. 1, appendix B). */
-export const CONDITIONS = ["o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g"] as const;
+export const CONDITIONS = [
+  "o",
+  "no",
+  "b",
+  "ae",
+  "e",
+  "ne",
+  "be",
+  "a",
+  "s",
+  "ns",
+  "p",
+  "np",
+  "l",
+  "ge",
+  "le",
+  "g",
+] as const;
 export const CONDITION = { E: 4, NE: 5 } as const;
 
 /** Kinds of branches, for prediction: which of them use the return stack or the last-target table. */

@@ -97,7 +97,8 @@ export class PhysicalEnvironment implements Environment {
   }
 
   charge(cost: CostName): void {
-    const accounts = cost === "vmexit" && this.monitorPresent ? this.#accounts.byDomain.monitor : this.#accounts.current;
+    const accounts =
+      cost === "vmexit" && this.monitorPresent ? this.#accounts.byDomain.monitor : this.#accounts.current;
     this.#ledger.charge(accounts[activityOf(cost)], this.#ticks[cost], cost);
   }
 

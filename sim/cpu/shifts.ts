@@ -88,7 +88,14 @@ function finish(state: CpuState, u: MicroOp, result: number, carry: number, over
 }
 
 /** Rotates change CF and OF only. */
-function finishRotate(state: CpuState, u: MicroOp, eflags: number, result: number, carry: number, overflow: number): void {
+function finishRotate(
+  state: CpuState,
+  u: MicroOp,
+  eflags: number,
+  result: number,
+  carry: number,
+  overflow: number,
+): void {
   const top = 32 - u.w;
   state.i32[CELL.rflags] = (eflags & ~(FLAG.CF | FLAG.OF)) | carry | (overflow !== 0 ? FLAG.OF : 0);
   state.i32[u.d] = (result << top) >>> top;

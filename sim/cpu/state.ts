@@ -26,7 +26,6 @@ export const GPR = {
   esi: cell(6),
   edi: cell(7),
 } as const;
-export const GPR_COUNT = 16;
 /** Cell of general register `n` (0 to 15). */
 export const gprCell = (n: number): number => n * 2;
 
@@ -68,6 +67,11 @@ export const CELL = {
   zero: cell(43),
   miscEnable: cell(44),
   pat: cell(45),
+  /**
+   * 1 between two iterations of a REP string instruction that was left because something fell due. Not architectural:
+   * it lets the instruction go on without paying for its start again, and an event that is taken here push RF = 1.
+   */
+  repeating: cell(46),
 } as const;
 
 /** Segment registers in encoding order, then the system segments. */
@@ -256,7 +260,7 @@ export class CpuState {
 
   /** Writes a non-negative number below 2^53 to a whole cell. */
   setNumber(cellNumber: number, value: number): void {
-    this.i32[cellNumber] = value % 4294967296 | 0;
+    this.i32[cellNumber] = (value % 4294967296) | 0;
     this.i32[cellNumber + 1] = (value / 4294967296) | 0;
   }
 

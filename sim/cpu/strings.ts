@@ -1,7 +1,7 @@
 /**
  * String instructions (SDM vol. 2, MOVS, STOS, LODS, SCAS, CMPS, INS, OUTS, REP). Each iteration is complete in
  * itself: registers are committed after its memory accesses, so a fault or an event between iterations leaves a
- * state from which the instruction simply starts again.
+ * state from which the instruction simply starts again. Its start is paid for once, unless an event was taken between.
  */
 import { ACCESS, type Environment } from "./environment.ts";
 import { subtractFlags, withStatus } from "./flags.ts";
@@ -18,7 +18,8 @@ export function stringInstruction(state: CpuState, env: Environment, u: MicroOp)
   const i32 = state.i32;
   const mask = u.c === 16 ? 0xffff : -1;
   const repeated = u.b !== REPEAT.NONE;
-  if (repeated) env.charge("stringStart");
+  if (repeated && i32[CELL.repeating] === 0) env.charge("stringStart");
+  i32[CELL.repeating] = 0;
   for (;;) {
     if (repeated && ((i32[GPR.ecx] as number) & mask) === 0) break;
     if (!iterate(state, env, u, mask)) return true;
@@ -28,7 +29,10 @@ export function stringInstruction(state: CpuState, env: Environment, u: MicroOp)
     const count = (ecx - 1) & mask;
     i32[GPR.ecx] = (ecx & ~mask) | count;
     if (count === 0 || comparisonEnds(u, i32[CELL.rflags] as number)) break;
-    if (env.expired()) return false;
+    if (env.expired()) {
+      i32[CELL.repeating] = 1;
+      return false;
+    }
   }
   const next = (i32[CELL.rip] as number) + u.imm;
   i32[CELL.rip] = next;

@@ -14,7 +14,6 @@ export type HostPhysical = number & { readonly brand: "host-physical" };
 
 export const PAGE_SIZE = 4096;
 export const PAGE_SHIFT = 12;
-export const LARGE_PAGE_SIZE_4M = 0x400000;
 
 /** Powers of two by exponent, up to 2^52: looked up much faster than computed. */
 const POWER = Float64Array.from({ length: 53 }, (_, bits) => 2 ** bits);
@@ -52,11 +51,6 @@ export function lowBits(address: number, bits: number): number {
 /** Number of the page of 2^`shift` bytes that holds `address`. */
 export function pageNumberAt(address: number, shift: number): number {
   return Math.floor(address / (POWER[shift] as number));
-}
-
-/** Whether `bytes` bytes from `address` touch two 4 KB pages. */
-export function crossesPage(address: number, bytes: number): boolean {
-  return pageOffset(address) + bytes > PAGE_SIZE;
 }
 
 /** Wraps to 32 bits, as linear addresses do outside 64-bit mode. */

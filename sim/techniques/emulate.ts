@@ -2,16 +2,16 @@
  * Executing single instructions for a guest: fetched through the guest's own tables and decoded, or given as
  * micro-ops where the exit already says what the instruction is. The interpreter is the core's.
  */
-import { MAX_INSTRUCTION_BYTES, InstructionDecoder } from "../cpu/decode.ts";
+import { InstructionDecoder, MAX_INSTRUCTION_BYTES } from "../cpu/decode.ts";
 import { ACCESS } from "../cpu/environment.ts";
+import { HELPER_NAMES } from "../cpu/helpers.ts";
 import { execute } from "../cpu/interpreter.ts";
 import { type Lifted, lift } from "../cpu/lift/lift.ts";
 import { type MicroOp, OP } from "../cpu/micro-ops.ts";
 import { costTicks, type Profile } from "../cpu/profiles/profile.ts";
-import { type CpuState, OUTCOME, raise, RIGHTS, SEG, unmodelled, VECTOR } from "../cpu/state.ts";
+import { type CpuState, OUTCOME, RIGHTS, raise, SEG, unmodelled, VECTOR } from "../cpu/state.ts";
 import type { Ledger } from "../ledger.ts";
 import { PAGE_SIZE, pageOffset } from "../memory/address.ts";
-import { HELPER_NAMES } from "../cpu/helpers.ts";
 import type { VirtualEnvironment } from "./virtual-environment.ts";
 
 export class Emulator {

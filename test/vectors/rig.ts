@@ -63,7 +63,16 @@ export class VectorRig {
   constructor(header: VectorHeader, profile: Profile, maxBlock = 32) {
     const memory = this.#memory;
     const ledger = new Ledger(new Clock(memory.timeCells, profile.frequencyMHz));
-    this.#core = new Core({ index: 0, memory, bus: silentBus, ledger, alarms: new Alarms(), profile, seed: 1, maxBlock });
+    this.#core = new Core({
+      index: 0,
+      memory,
+      bus: silentBus,
+      ledger,
+      alarms: new Alarms(),
+      profile,
+      seed: 1,
+      maxBlock,
+    });
     this.#mapPages(header);
     this.#writeTables(header);
     this.#clean = memory.u8.slice(RAM_OFFSET, RAM_OFFSET + memory.ramBytes);

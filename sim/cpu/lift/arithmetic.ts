@@ -46,8 +46,24 @@ function unary(op: number): Rule {
   };
 }
 
-function shift(op: number, cost: CostName): Rule {
-  return binary(op, cost, UNDEFINED.OF_AF);
+/** SHL, SHR, SAR leave AF undefined, rotates do not touch it; OF is defined for a count of 1 only. */
+function shift(op: number): Rule {
+  return countBy(binary(op, "shift", UNDEFINED.OF_AF));
+}
+
+function rotate(op: number, cost: CostName): Rule {
+  return countBy(binary(op, cost, UNDEFINED.OF));
+}
+
+/** The same with a count in CL priced as such, unless the rule's own price is higher in kind (RCL, RCR). */
+function countBy(rule: Rule): Rule {
+  return {
+    ...rule,
+    lift(l) {
+      if (rule.cost === "shift" && l.isRegister(1)) l.cost = "shiftByCl";
+      rule.lift(l);
+    },
+  };
 }
 
 function doubleShift(op: number): Rule {
@@ -88,6 +104,7 @@ function bitTest(operation: number): Rule {
       const w = l.width(0);
       const changes = operation !== 0;
       if (l.isMemory(0) && l.isRegister(1)) {
+        l.added.push("bitString");
         const offset = l.read(1);
         const address = l.temporary();
         l.emit(OP.BIT_ADDRESS, { w, d: address, a: l.address(), b: offset, x: l.addressBits() });
@@ -209,14 +226,14 @@ export const ARITHMETIC: RuleTable = {
   Dec: unary(OP.DEC),
   Neg: unary(OP.NEG),
   Not: unary(OP.NOT),
-  Shl: shift(OP.SHL, "shift"),
-  Sal: shift(OP.SHL, "shift"),
-  Shr: shift(OP.SHR, "shift"),
-  Sar: shift(OP.SAR, "shift"),
-  Rol: shift(OP.ROL, "shift"),
-  Ror: shift(OP.ROR, "shift"),
-  Rcl: shift(OP.RCL, "rotateCarry"),
-  Rcr: shift(OP.RCR, "rotateCarry"),
+  Shl: shift(OP.SHL),
+  Sal: shift(OP.SHL),
+  Shr: shift(OP.SHR),
+  Sar: shift(OP.SAR),
+  Rol: rotate(OP.ROL, "shift"),
+  Ror: rotate(OP.ROR, "shift"),
+  Rcl: rotate(OP.RCL, "rotateCarry"),
+  Rcr: rotate(OP.RCR, "rotateCarry"),
   Shld: doubleShift(OP.SHLD),
   Shrd: doubleShift(OP.SHRD),
   Mul: { cost: "multiplyWide", undefinedFlags: UNDEFINED.MULTIPLY, lift: (l) => wideMultiply(l, OP.MUL) },

@@ -19,7 +19,7 @@ function nearTarget(l: Lifter): { imm: number; w: number } {
     : { imm: instruction.nearBranch32 | 0, w: 32 };
 }
 
-function liftJump(l: Lifter): void {
+export function liftJump(l: Lifter): void {
   l.branches = true;
   const kind = l.instruction.op0Kind;
   if (kind === OpKind.NearBranch16 || kind === OpKind.NearBranch32) {
@@ -33,11 +33,12 @@ function liftJump(l: Lifter): void {
     l.helper("farJump", { a: selector, b: offset, w, c: l.length });
   } else {
     const w = l.width(0);
+    l.cost = "jumpIndirect";
     l.emit(OP.JUMP_TO, { w, a: l.read(0), x: BRANCH.INDIRECT, imm: l.length });
   }
 }
 
-function liftCall(l: Lifter): void {
+export function liftCall(l: Lifter): void {
   l.branches = true;
   const kind = l.instruction.op0Kind;
   if (kind === OpKind.NearBranch16 || kind === OpKind.NearBranch32) {
@@ -53,6 +54,7 @@ function liftCall(l: Lifter): void {
     l.helper("farCall", { a: selector, b: offset, w, c: l.length });
   } else {
     const w = l.width(0);
+    l.added.push("jumpIndirect");
     // The target may be ESP-relative or ESP itself: it is read before the push moves ESP.
     const target = l.temporary();
     l.emit(OP.ZERO_EXTEND, { w, d: target, a: l.read(0) });
@@ -167,7 +169,7 @@ function string(kind: number, bytes: number): Rule {
   return {
     cost: null,
     memoryIncluded: true,
-    ...(kind >= STRING_KIND.INS ? { exits: "io-instruction", endsBlock: true } : {}),
+    ...(kind >= STRING_KIND.INS ? { exits: "io-instruction", privileged: "iopl", endsBlock: true } : {}),
     lift(l) {
       l.branches = true;
       const instruction = l.instruction;
@@ -247,6 +249,7 @@ const popAll: Rule = {
 function loadFarPointer(segment: number): Rule {
   return {
     cost: "segmentPop",
+    sensitive: true,
     ...(segment === SEG.ss ? { endsBlock: true } : {}),
     lift(l) {
       const { selector, offset } = farPointer(l);
@@ -264,6 +267,7 @@ export const CONTROL_FLOW: RuleTable = {
   Ret: { cost: "ret", endsBlock: true, lift: liftRet },
   Retf: {
     cost: "farReturn",
+    sensitive: true,
     endsBlock: true,
     lift(l) {
       l.branches = true;
@@ -273,6 +277,7 @@ export const CONTROL_FLOW: RuleTable = {
   },
   Iret: {
     cost: null,
+    sensitive: true,
     endsBlock: true,
     loadsRf: true,
     exits: "task-switch",
@@ -283,6 +288,7 @@ export const CONTROL_FLOW: RuleTable = {
   },
   Iretd: {
     cost: null,
+    sensitive: true,
     endsBlock: true,
     loadsRf: true,
     exits: "task-switch",

@@ -2,7 +2,7 @@
  * From a decoded instruction to micro-ops: the only place where an instruction's meaning stands is the tables
  * (arithmetic.ts, control-flow.ts, system.ts), put together here with its cost. Lifted code holds no absolute EIP.
  */
-import { type Instruction, Mnemonic } from "iced-x86";
+import { Code, type Instruction, Mnemonic } from "iced-x86";
 import { type MicroOp, microOp, OP } from "../micro-ops.ts";
 import type { CostTicks } from "../profiles/profile.ts";
 import { ARITHMETIC } from "./arithmetic.ts";
@@ -23,8 +23,12 @@ export interface Lifted {
   readonly ticks: number;
 }
 
+/** SSE2 instructions that share their mnemonic with a string instruction. */
+const NAMESAKES: readonly number[] = [Code.Movsd_xmm_xmmm64, Code.Movsd_xmmm64_xmm, Code.Cmpsd_xmm_xmmm64_imm8];
+
 /** The rule of an instruction, or null when it is not modelled. */
 export function ruleOf(instruction: Instruction): Rule | null {
+  if (NAMESAKES.includes(instruction.code)) return null;
   return INSTRUCTIONS[Mnemonic[instruction.mnemonic] as string] ?? null;
 }
 
@@ -44,7 +48,9 @@ export function lift(instruction: Instruction, mode: CodeMode, costs: CostTicks)
 
 function staticTicks(rule: Rule, lifter: Lifter, costs: CostTicks): number {
   if (lifter.free) return 0;
-  let ticks = rule.cost === null ? 0 : costs[rule.cost];
+  const cost = lifter.cost ?? rule.cost;
+  let ticks = cost === null ? 0 : costs[cost];
+  for (const added of lifter.added) ticks += costs[added];
   if (rule.memoryIncluded !== true) ticks += lifter.loads * costs.load + lifter.stores * costs.store;
   if (lifter.locks) ticks += costs.locked;
   return ticks;

@@ -6,6 +6,7 @@ import { type Instruction, MemorySizeExt, OpKind, Register } from "iced-x86";
 import type { HelperName } from "../helpers.ts";
 import { HELPER_NUMBER } from "../helpers.ts";
 import { type MicroOp, type MicroOpFields, microOp, OP } from "../micro-ops.ts";
+import type { CostName } from "../profiles/profile.ts";
 import { CELL, GPR, gprCell, SEG, TEMPORARY_COUNT, temporaryCell } from "../state.ts";
 
 /** What decides how bytes are lifted; part of the code cache's key. */
@@ -26,6 +27,10 @@ export class Lifter {
   stores = 0;
   /** The instruction sets RIP itself. */
   branches = false;
+  /** Replaces the rule's cost for this form. */
+  cost: CostName | null = null;
+  /** Costs added to the rule's for this form. */
+  readonly added: CostName[] = [];
   /** The instruction costs nothing: a measuring marker. */
   free = false;
   /** The bus is locked: a LOCK prefix, or XCHG with memory. */

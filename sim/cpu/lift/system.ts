@@ -8,9 +8,9 @@ import { MARKER_MAGIC } from "../../observer.ts";
 import type { HelperName } from "../helpers.ts";
 import { OP } from "../micro-ops.ts";
 import type { CostName } from "../profiles/profile.ts";
-import { GPR } from "../state.ts";
+import { BLOCKING, GPR } from "../state.ts";
 import { liftMov } from "./arithmetic.ts";
-import { liftPop, liftPush, operandBits } from "./control-flow.ts";
+import { liftCall, liftJump, liftPop, liftPush, operandBits } from "./control-flow.ts";
 import { type Lifter, registerCell, registerWidth } from "./lifter.ts";
 import type { Rule, RuleTable } from "./rule.ts";
 
@@ -102,7 +102,7 @@ function controlMove(l: Lifter, family: "cr" | "dr", write: boolean): Rule {
   if (family === "cr") cost = !write ? "readCr" : number === 3 ? "writeCr3" : number === 4 ? "writeCr4" : "writeCr0";
   return {
     cost,
-    privileged: true,
+    privileged: "cpl0",
     exits: family === "cr" ? "control-register-access" : "mov-dr",
     endsBlock: true,
     lift: liftMovToOrFromControl,
@@ -110,9 +110,12 @@ function controlMove(l: Lifter, family: "cr" | "dr", write: boolean): Rule {
 }
 
 /** Loads of SS by MOV and POP: they begin an interrupt shadow. Other segments share the plain rules' facts. */
-const LOAD_SS: Partial<Rule> = { endsBlock: true, setsShadow: true };
+const LOAD_SS: Partial<Rule> = { endsBlock: true, setsShadow: BLOCKING.MOV_SS };
 
-/** Forms of MOV, PUSH and POP whose cost or facts differ from those of their mnemonic; null for all others. */
+/** Far transfers see and change CPL, and may switch tasks. */
+const FAR: Partial<Rule> = { sensitive: true, endsBlock: true, exits: "task-switch" };
+
+/** Forms of MOV, PUSH, POP, JMP and CALL whose cost or facts differ from those of their mnemonic; null for all others. */
 export function specialForm(l: Lifter): Rule | null {
   const code = Code[l.instruction.code] as string;
   const write = /^Mov_(cr|dr)_/.exec(code);
@@ -121,12 +124,14 @@ export function specialForm(l: Lifter): Rule | null {
   if (family !== undefined) return controlMove(l, family as "cr" | "dr", write !== null);
   if (code.startsWith("Mov_Sreg_")) {
     const facts = l.instruction.op0Register === Register.SS ? LOAD_SS : {};
-    return { cost: "segmentLoad", ...facts, lift: liftMov };
+    return { cost: "segmentLoad", sensitive: true, ...facts, lift: liftMov };
   }
   if (/^Mov_.*_Sreg$/.test(code)) return { cost: "segmentStore", sensitive: true, lift: liftMov };
-  if (/^Pop[wdq]_[C-G]S$/.test(code)) return { cost: "segmentPop", lift: liftPop };
-  if (/^Pop[wdq]_SS$/.test(code)) return { cost: "segmentPop", ...LOAD_SS, lift: liftPop };
+  if (/^Pop[wdq]_[C-G]S$/.test(code)) return { cost: "segmentPop", sensitive: true, lift: liftPop };
+  if (/^Pop[wdq]_SS$/.test(code)) return { cost: "segmentPop", sensitive: true, ...LOAD_SS, lift: liftPop };
   if (/^Push[wdq]_[C-GS]S$/.test(code)) return { cost: "segmentStore", sensitive: true, lift: liftPush };
+  if (/^Jmp_(ptr|m16(16|32))/.test(code)) return { cost: "farJump", ...FAR, lift: liftJump };
+  if (/^Call_(ptr|m16(16|32))/.test(code)) return { cost: "farCall", ...FAR, lift: liftCall };
   return null;
 }
 
@@ -198,11 +203,11 @@ const popFlags: Rule = {
 };
 
 /** Facts that VMX instructions share: outside VMX operation #UD, in non-root operation an exit. */
-const vmx = (exits: string): Partial<Rule> => ({ privileged: true, exits, endsBlock: true });
+const vmx = (exits: string): Partial<Rule> => ({ privileged: "cpl0", exits, endsBlock: true });
 
 export const SYSTEM: RuleTable = {
   Nop: { cost: "nop", lift: liftNop },
-  Endbr32: { cost: "nop", lift: () => undefined },
+  Reservednop: { cost: "nop", lift: () => undefined },
   Pause: { cost: "pause", lift: (l) => l.helper("pause"), exits: "pause" },
   Lfence: { cost: "fence", lift: () => undefined },
   Mfence: { cost: "fence", lift: () => undefined },
@@ -211,17 +216,22 @@ export const SYSTEM: RuleTable = {
   Ud1: UNDEFINED_INSTRUCTION,
   Ud2: UNDEFINED_INSTRUCTION,
   Rsm: UNDEFINED_INSTRUCTION,
+  // Intel has them in 64-bit mode only (SDM vol. 2, SYSCALL).
+  Syscall: UNDEFINED_INSTRUCTION,
+  Sysret: UNDEFINED_INSTRUCTION,
+  // Newer than both processors, although iced-x86 counts it to plain VMX.
+  Vmfunc: UNDEFINED_INSTRUCTION,
   Pushf: pushFlags,
   Pushfd: pushFlags,
   Popf: popFlags,
   Popfd: popFlags,
-  Cli: plain("cli", "cli", { privileged: true, sensitive: false }),
-  Sti: plain("sti", "sti", { privileged: true, endsBlock: true, setsShadow: true }),
-  In: { cost: "portCore", exits: "io-instruction", privileged: true, lift: liftIn },
-  Out: { cost: "portCore", exits: "io-instruction", privileged: true, endsBlock: true, lift: liftOut },
+  Cli: plain("cli", "cli", { privileged: "iopl" }),
+  Sti: plain("sti", "sti", { privileged: "iopl", endsBlock: true, setsShadow: BLOCKING.STI }),
+  In: { cost: "portCore", exits: "io-instruction", privileged: "iopl", lift: liftIn },
+  Out: { cost: "portCore", exits: "io-instruction", privileged: "iopl", endsBlock: true, lift: liftOut },
   Hlt: {
     cost: "hlt",
-    privileged: true,
+    privileged: "cpl0",
     exits: "hlt",
     endsBlock: true,
     lift: (l) => l.helper("hlt"),
@@ -231,6 +241,7 @@ export const SYSTEM: RuleTable = {
   Int1: softwareInterrupt(() => 1, "privilegedSoftwareException"),
   Into: {
     cost: "bound",
+    sensitive: true,
     endsBlock: true,
     lift(l) {
       l.branches = true;
@@ -238,21 +249,21 @@ export const SYSTEM: RuleTable = {
     },
   },
   Cpuid: plain("cpuid", "cpuid", { exits: "cpuid" }),
-  Rdtsc: plain("rdtsc", "rdtsc", { exits: "rdtsc", sensitive: true }),
-  Rdpmc: plain("rdpmc", "rdpmc", { exits: "rdpmc" }),
-  Rdmsr: plain("rdmsr", "rdmsr", { privileged: true, exits: "rdmsr" }),
-  Wrmsr: plain("wrmsr", "wrmsr", { privileged: true, exits: "wrmsr", endsBlock: true }),
-  Clts: plain("clts", "clts", { privileged: true, exits: "control-register-access" }),
-  Lmsw: onSelector("lmsw", "writeCr0", { privileged: true, exits: "control-register-access", endsBlock: true }),
+  Rdtsc: plain("rdtsc", "rdtsc", { exits: "rdtsc", privileged: "cr4" }),
+  Rdpmc: plain("rdpmc", "rdpmc", { exits: "rdpmc", privileged: "cr4" }),
+  Rdmsr: plain("rdmsr", "rdmsr", { privileged: "cpl0", exits: "rdmsr" }),
+  Wrmsr: plain("wrmsr", "wrmsr", { privileged: "cpl0", exits: "wrmsr", endsBlock: true }),
+  Clts: plain("clts", "clts", { privileged: "cpl0", exits: "control-register-access" }),
+  Lmsw: onSelector("lmsw", "writeCr0", { privileged: "cpl0", exits: "control-register-access", endsBlock: true }),
   Smsw: storing("smsw", "readCr", { sensitive: true }),
-  Lgdt: onMemory("lgdt", "descriptorTableLoad", { privileged: true, endsBlock: true }),
-  Lidt: onMemory("lidt", "descriptorTableLoad", { privileged: true, endsBlock: true }),
+  Lgdt: onMemory("lgdt", "descriptorTableLoad", { privileged: "cpl0", endsBlock: true }),
+  Lidt: onMemory("lidt", "descriptorTableLoad", { privileged: "cpl0", endsBlock: true }),
   Sgdt: onMemory("sgdt", "descriptorTableStore", { sensitive: true }),
   Sidt: onMemory("sidt", "descriptorTableStore", { sensitive: true }),
   Sldt: storing("sldt", "descriptorTableStore", { sensitive: true }),
   Str: storing("str", "descriptorTableStore", { sensitive: true }),
-  Lldt: onSelector("lldt", "lldt", { privileged: true }),
-  Ltr: onSelector("ltr", "ltr", { privileged: true }),
+  Lldt: onSelector("lldt", "lldt", { privileged: "cpl0" }),
+  Ltr: onSelector("ltr", "ltr", { privileged: "cpl0" }),
   Verr: onSelector("verr", "lar", { sensitive: true }),
   Verw: onSelector("verw", "lar", { sensitive: true }),
   Lar: descriptorQuery("lar"),
@@ -267,9 +278,9 @@ export const SYSTEM: RuleTable = {
       l.write(0, d);
     },
   },
-  Invlpg: onMemory("invlpg", "invlpg", { privileged: true, exits: "invlpg", endsBlock: true }),
-  Invd: plain("invd", "cacheControl", { privileged: true, exits: "invd" }),
-  Wbinvd: plain("wbinvd", "cacheControl", { privileged: true }),
+  Invlpg: onMemory("invlpg", "invlpg", { privileged: "cpl0", exits: "invlpg", endsBlock: true }),
+  Invd: plain("invd", "cacheControl", { privileged: "cpl0", exits: "invd" }),
+  Wbinvd: plain("wbinvd", "cacheControl", { privileged: "cpl0" }),
   Sysenter: {
     cost: "sysenter",
     endsBlock: true,
@@ -280,7 +291,7 @@ export const SYSTEM: RuleTable = {
   },
   Sysexit: {
     cost: "sysexit",
-    privileged: true,
+    privileged: "cpl0",
     endsBlock: true,
     lift(l) {
       l.branches = true;

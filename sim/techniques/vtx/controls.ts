@@ -2,8 +2,9 @@
  * The VMCS controls of the monitor: what it wants of the hardware, joined with what the profile's capability MSRs
  * demand. No code names a generation.
  */
-import { CR0, CR4 } from "../../cpu/state.ts";
+
 import type { Profile } from "../../cpu/profiles/profile.ts";
+import { CR0, CR4 } from "../../cpu/state.ts";
 import { EXIT_CONTROL, PIN_BASED, PROCESSOR_BASED } from "../../cpu/vmx/controls.ts";
 import { FIELD, type VmcsField } from "../../cpu/vmx/fields.ts";
 import { GATE, HOST_SELECTOR, type HostWorld } from "./host-world.ts";

@@ -119,6 +119,11 @@ export class GuestRegisters {
     this.putProcessorRegisters();
   }
 
+  /** What handlers have changed and nobody has written back yet, into a copy of the guest's registers. */
+  overlay(copy: CpuState): void {
+    for (const [cell] of this.#known.keys()) copy.set(cell, this.state.get(cell));
+  }
+
   /** General registers, CR2 and debug registers: from the processor. */
   takeProcessorRegisters(): void {
     for (const cell of GENERAL) this.state.set(cell, this.#physical.get(cell));

@@ -4,9 +4,20 @@
  * (accesses to traced page tables and to devices) the instruction is fetched and decoded first.
  */
 import { HELPER_NUMBER, type HelperName } from "../../cpu/helpers.ts";
-import type { Rule } from "../../cpu/lift/rule.ts";
+import { endShadow, type Rule } from "../../cpu/lift/rule.ts";
 import { type MicroOp, type MicroOpFields, microOp, OP } from "../../cpu/micro-ops.ts";
-import { BLOCKING, CELL, type CpuState, FLAG, GPR, gprCell, NO_ERROR_CODE, OUTCOME, temporaryCell, VECTOR } from "../../cpu/state.ts";
+import {
+  BLOCKING,
+  CELL,
+  type CpuState,
+  FLAG,
+  GPR,
+  gprCell,
+  NO_ERROR_CODE,
+  OUTCOME,
+  temporaryCell,
+  VECTOR,
+} from "../../cpu/state.ts";
 import { combineFaults, type DeliveryEvent, deliver, type EventKind } from "../../cpu/system/delivery.ts";
 import { EVENT, INTERRUPTION } from "../../cpu/vmx/controls.ts";
 import type { VmxEvent } from "../../cpu/vmx/exits.ts";
@@ -161,9 +172,7 @@ function runAndComplete(context: HandlerContext, ops: readonly MicroOp[], rule: 
       return;
   }
   context.memory.do("complete");
-  if (shadow !== 0 && rule.setsShadow !== true) {
-    virtual.set(CELL.interruptibility, virtual.get(CELL.interruptibility) & ~shadow);
-  }
+  if (shadow !== 0) endShadow(virtual, shadow, rule);
   if (resumes && rule.loadsRf !== true) virtual.flags &= ~FLAG.RF;
   if (traps) {
     // The trap on this instruction, which the processor did not execute itself.
@@ -342,7 +351,11 @@ function injectException(context: HandlerContext, vector: number, errorCode: num
   if ((context.snapshot.idtVectoring & INTERRUPTION.VALID) !== 0 && context.delivered !== true) {
     const combination = combineFaults(vectoredEvent(context), vector);
     if (combination === "triple") {
-      context.end({ ...place(context), kind: "triple-fault", detail: `exception ${vector} while delivering a double fault` });
+      context.end({
+        ...place(context),
+        kind: "triple-fault",
+        detail: `exception ${vector} while delivering a double fault`,
+      });
       return;
     }
     if (combination === "double") {
@@ -352,4 +365,3 @@ function injectException(context: HandlerContext, vector: number, errorCode: num
   }
   context.inject({ type, vector, errorCode, instructionLength: 0 });
 }
-

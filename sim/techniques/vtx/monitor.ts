@@ -29,11 +29,11 @@ import { MonitorMemory } from "../monitor-memory.ts";
 import { VirtualEnvironment } from "../virtual-environment.ts";
 import { fixedControls, writeControls } from "./controls.ts";
 import { copyGuest, GuestMemory } from "./guest-memory.ts";
+import { hiddenFromGuest } from "./guest-profile.ts";
 import { GuestRegisters } from "./guest-registers.ts";
 import { type HandlerContext, handleExit } from "./handlers.ts";
 import { GATE, HostWorld } from "./host-world.ts";
 import { PhysicalTimer } from "./physical-timer.ts";
-import { hiddenFromGuest } from "./guest-profile.ts";
 
 /** The virtual machine's devices. */
 export type VirtualBoard = Bus & Timed;
@@ -55,6 +55,7 @@ interface SavedMonitor {
   readonly virtual: SavedState;
   readonly launched: boolean;
   readonly halted: boolean;
+  readonly end: RunEnd | null;
   readonly free: readonly number[];
   readonly shadow: SavedShadow;
   readonly exits: readonly ExitStatistics[];
@@ -196,6 +197,7 @@ export class VtxMonitor implements Technique {
       new GuestRegisters(exported, this.#core.state, { read: () => 0, write: () => undefined }).readAll({
         read: (field) => vmcs.get(field),
       });
+      this.#guest.overlay(exported);
       exported.set(CELL.pendingDebug, vmcs.get(FIELD.guestPendingDebug));
       exported.set(CELL.activity, this.#halted ? 1 : 0);
     }
@@ -217,13 +219,15 @@ export class VtxMonitor implements Technique {
     const first = budget === Number.POSITIVE_INFINITY ? 0 : this.#guestInstructions();
     for (;;) {
       if (this.#end !== null) return this.#end;
-      if (budget !== Number.POSITIVE_INFINITY && this.#guestInstructions() - first >= budget) return this.#where("limit");
+      if (budget !== Number.POSITIVE_INFINITY && this.#guestInstructions() - first >= budget)
+        return this.#where("limit");
       const stop = this.#core.run(
         budget === Number.POSITIVE_INFINITY ? { until: limits.until } : { until: limits.until, instructions: 1 },
       );
       switch (stop.kind) {
         case "limit":
-          if (budget === Number.POSITIVE_INFINITY || this.#ledger.clock.now >= limits.until) return this.#where("limit");
+          if (budget === Number.POSITIVE_INFINITY || this.#ledger.clock.now >= limits.until)
+            return this.#where("limit");
           break;
         case "monitor-entry":
           this.#entered(stop.offset);
@@ -273,6 +277,7 @@ export class VtxMonitor implements Technique {
       virtual: this.#virtual.save(),
       launched: this.#launched,
       halted: this.#halted,
+      end: this.#end,
       free: this.#world.saveFree(),
       shadow: this.shadow.save(),
       exits: this.log.statistics(),
@@ -287,6 +292,7 @@ export class VtxMonitor implements Technique {
     this.#virtual.restore(from.virtual);
     this.#launched = from.launched;
     this.#halted = from.halted;
+    this.#end = from.end;
     this.#world.restoreFree(from.free);
     this.shadow.restore(from.shadow);
     this.log.restore(from.exits);
@@ -392,7 +398,10 @@ export class VtxMonitor implements Technique {
   /** Devices, interrupts, injection, and back into the guest or to sleep. */
   #afterExit(): void {
     this.#reinject();
+    // The trap of single step on HLT wakes the guest at once.
+    if (this.#injection !== null) this.#halted = false;
     if (this.#halted) {
+      this.#guest.commit();
       this.#idle();
       return;
     }
@@ -567,4 +576,3 @@ const SAVED_REGISTERS = 7;
 
 /** Registers of which the monitor holds the guest's version. */
 const HELD_BY_MONITOR = [CELL.cr0, CELL.cr3, CELL.cr4, CELL.apicBase, CELL.featureControl, CELL.miscEnable, CELL.pat];
-

@@ -3,8 +3,8 @@
  * monitor as a physical interrupt while the guest runs. This generation has no preemption timer.
  */
 import type { Clock } from "../../clock.ts";
-import { APIC_REGISTER } from "./apic-registers.ts";
 import type { MonitorMemory } from "../monitor-memory.ts";
+import { APIC_REGISTER } from "./apic-registers.ts";
 import type { VtxStep } from "./steps.ts";
 
 /** Vector of the timer's interrupt in the monitor's IDT. */
@@ -68,4 +68,3 @@ export class PhysicalTimer {
     this.#memory.write(APIC_BASE + register, 4, value);
   }
 }
-
