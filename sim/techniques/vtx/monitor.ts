@@ -103,6 +103,9 @@ export class VtxMonitor implements Technique {
   /** The guest executed HLT and waits for a virtual interrupt. */
   #halted = false;
   #processorControls = 0;
+  /** The guest's CR0 and CR4 as the VMCS has them; none yet. */
+  #writtenCr0 = Number.NaN;
+  #writtenCr4 = Number.NaN;
   /** Event that the next entry injects; null for none. */
   #injection: VmxEvent | null = null;
   #end: RunEnd | null = null;
@@ -297,6 +300,8 @@ export class VtxMonitor implements Technique {
     this.shadow.restore(from.shadow);
     this.log.restore(from.exits);
     this.#processorControls = from.processorControls;
+    this.#writtenCr0 = from.launched ? this.#virtual.cr0 : Number.NaN;
+    this.#writtenCr4 = from.launched ? this.#virtual.cr4 : Number.NaN;
     this.#timer.armedFor = from.armed;
     const { device = 0, ...counts } = from.counts;
     Object.assign(this.#counts, counts);
@@ -328,6 +333,7 @@ export class VtxMonitor implements Technique {
     this.#vmwrite(FIELD.guestActivity, 0);
     this.#vmwrite(FIELD.guestPendingDebug, this.#virtual.get(CELL.pendingDebug));
     this.#translationChanged();
+    this.#writeControlRegisters();
     this.#launched = true;
     if (this.#halted) this.#idle();
     else this.#resume("launch");
@@ -410,6 +416,7 @@ export class VtxMonitor implements Technique {
   }
 
   #enterGuest(): void {
+    this.#writeControlRegisters();
     this.#guest.commit();
     this.#guestMemory.do("resume");
     for (let n = 0; n < SAVED_REGISTERS; n++) this.#port.read(this.#world.data + n * 4, 4);
@@ -532,8 +539,8 @@ export class VtxMonitor implements Technique {
   }
 
   /**
-   * The guest's CR0, CR3 or CR4 changed (or are new): another shadow root, and the registers that the processor runs
-   * with: what the guest wants, with the bits that this hardware demands behind the read shadows.
+   * The guest's translation changed by CR0, CR3 or CR4: another root, or the same one looked at anew. The processor runs
+   * with its address in CR3.
    */
   #translationChanged(): void {
     const state = this.#virtual;
@@ -548,11 +555,25 @@ export class VtxMonitor implements Technique {
       pse: (state.cr4 & CR4.PSE) !== 0,
     });
     this.#vmwrite(FIELD.guestCr3, root);
-    this.#vmwrite(FIELD.guestCr0, state.cr0 | CR0.PE | CR0.PG | CR0.NE | CR0.WP);
-    this.#vmwrite(FIELD.cr0Shadow, state.cr0);
-    // Shadow tables have 4 KB pages only and are the processor's business; PGE is of no use, DE and TSD are the guest's.
-    this.#vmwrite(FIELD.guestCr4, (state.cr4 & ~(CR4.PAE | CR4.PGE | CR4.PSE)) | CR4.VMXE);
-    this.#vmwrite(FIELD.cr4Shadow, state.cr4);
+  }
+
+  /**
+   * CR0 and CR4 as the guest wants them go into the read shadows, and with the bits that this hardware demands into the
+   * registers that the processor runs with; only what changed is written.
+   */
+  #writeControlRegisters(): void {
+    const { cr0, cr4 } = this.#virtual;
+    if (cr0 !== this.#writtenCr0) {
+      this.#writtenCr0 = cr0;
+      this.#vmwrite(FIELD.guestCr0, cr0 | CR0.PE | CR0.PG | CR0.NE | CR0.WP);
+      this.#vmwrite(FIELD.cr0Shadow, cr0);
+    }
+    if (cr4 !== this.#writtenCr4) {
+      this.#writtenCr4 = cr4;
+      // Shadow tables have 4 KB pages only; PGE is of no use where every entry flushes; DE and TSD are the guest's.
+      this.#vmwrite(FIELD.guestCr4, (cr4 & ~(CR4.PAE | CR4.PGE | CR4.PSE)) | CR4.VMXE);
+      this.#vmwrite(FIELD.cr4Shadow, cr4);
+    }
   }
 
   // ---- where the guest is ----
