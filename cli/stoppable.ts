@@ -15,8 +15,11 @@ export async function stoppable<T>(environment: Environment, act: (signal: Abort
     return await act(controller.signal);
   } catch (error) {
     if (!(error instanceof Interrupted) || stopSignal === undefined) throw error;
-    const kept = error.total > 1 ? "; they are kept, and the same command goes on from there" : "";
-    throw new Stopped(stopSignal, `${error.message}${kept}`);
+    const { total, message } = error;
+    throw new Stopped(
+      stopSignal,
+      total === 1 ? "interrupted" : `${message}; they are kept, and the same command goes on from there`,
+    );
   } finally {
     forget();
   }
