@@ -17,6 +17,11 @@ export interface Manifest {
         readonly sha256: string;
         readonly kind: "nanobenchmark" | "compute" | "test";
         readonly description: string;
+        /** A raw binary, loaded and entered at 100000h; ELF32 otherwise. */
+        readonly format?: "flat";
+        /** Not for QEMU, whose behaviour differs from the manual's (or which cannot load it), as `qemuReason` says. */
+        readonly qemu?: false;
+        readonly qemuReason?: string;
         readonly timeless: boolean;
         readonly memoryMb: number;
         readonly parameters: Readonly<Record<string, number>>;

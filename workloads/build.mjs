@@ -1,12 +1,14 @@
 // Builds the guest images: node workloads/build.mjs [--out DIR] [name ...]
 //
-// programs.json says which sources make which image. Every image is the kernel, the library and one program.
-// Writes <name>.elf and MANIFEST.json (toolchain versions, SHA-256, what each image is) to workloads/images, or to DIR.
+// programs.json says which sources make which image: the kernel, the library and one program, or with "kernel": false the
+// program alone, linked by its own "script". "format": "flat" gives a raw binary instead of ELF32.
+// Writes <name>.elf (<name>.bin where flat) and MANIFEST.json (toolchain versions, SHA-256, what each image is) to
+// workloads/images, or to DIR.
 // The bytes depend on the sources and on the versions of gcc and binutils alone: compilation runs with relative
 // paths, without build-id, debug information, time or date.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,8 +22,9 @@ const compilerFlags = [
   ..."-fno-stack-protector -fno-asynchronous-unwind-tables -fno-ident -fno-tree-loop-distribute-patterns".split(" "),
   ..."-fcf-protection=none -mno-sse -mno-mmx -mno-80387 -mpreferred-stack-boundary=2 -Iinclude".split(" "),
 ];
-const linkerFlags =
-  "-m32 -static -nostdlib -no-pie -Wl,--build-id=none -Wl,-T,kernel.ld -Wl,-z,noexecstack -Wl,--strip-debug".split(" ");
+const linkerFlags = "-m32 -static -nostdlib -no-pie -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--strip-debug".split(
+  " ",
+);
 
 /** First line of `tool --version`: what MANIFEST.json records and a rebuild compares. */
 function version(tool) {
@@ -65,13 +68,19 @@ function main(args) {
     const common = [...sources("kernel"), ...sources("lib")];
     const images = {};
     for (const [name, program] of Object.entries(programs)) {
-      const file = `${name}.elf`;
+      const flat = program.format === "flat";
+      const file = `${name}.${flat ? "bin" : "elf"}`;
       if (wanted.length === 0 || wanted.includes(name)) {
-        const inputs = [...common, ...program.sources].map(compile);
-        execFileSync(compiler, [...linkerFlags, "-o", join(out, file), ...inputs], {
+        const inputs = [...(program.kernel === false ? [] : common), ...program.sources].map(compile);
+        const layout = [`-Wl,-T,${program.script ?? "kernel.ld"}`, ...(flat ? ["-Wl,--oformat=binary"] : [])];
+        execFileSync(compiler, [...linkerFlags, ...layout, "-o", join(out, file), ...inputs], {
           cwd: here,
           stdio: ["ignore", "inherit", "inherit"],
         });
+      }
+      if (wanted.length > 0 && !existsSync(join(out, file))) {
+        console.log(`${name} is not built yet: not in the manifest`);
+        continue;
       }
       const bytes = readFileSync(join(out, file));
       images[name] = { file, sha256: createHash("sha256").update(bytes).digest("hex"), ...program };
