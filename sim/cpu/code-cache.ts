@@ -168,7 +168,7 @@ export class CodeCache {
 
   /** A block that stands for bytes that do not run. */
   #special(kind: BlockKind, physical: number, secondPage: number, code: Uint8Array, mode: BlockMode): Block {
-    const bytes = Math.min(code.length, MAX_INSTRUCTION_BYTES);
+    const bytes = kind === "too-long" ? MAX_INSTRUCTION_BYTES : this.#decoder.instruction.length;
     return {
       kind,
       ops: [microOp(OP.BEGIN, { imm: this.#costs.nop, x: bytes })],

@@ -361,7 +361,9 @@ export class Core {
     const state = this.state;
     if (block.kind === "unmodelled") {
       state.signal.outcome = OUTCOME.UNMODELLED;
-      state.signal.detail = `instruction ${block.text}`;
+      const bits = (state.segmentRights(SEG.cs) & RIGHTS.DB) !== 0 ? 32 : 16;
+      const where = `${digits(state.selector(SEG.cs), 4)}:${digits(state.eip, 8)}`;
+      state.signal.detail = `instruction ${block.text} (${bits}-bit code, CPL ${state.cpl}) at ${where}`;
       return;
     }
     this.#ledger.charge(block.account, block.ticks);
@@ -404,6 +406,10 @@ export class Core {
 
 function hex(value: number): string {
   return `0x${value.toString(16)}`;
+}
+
+function digits(value: number, count: number): string {
+  return value.toString(16).padStart(count, "0");
 }
 
 /** Memory as the VMX hardware sees it; its references are counted apart. */

@@ -83,13 +83,11 @@ export function execute(
         begin = pc;
         if (account !== null) ledger.charge(account, u.imm);
         break;
-      case OP.END: {
-        const next = (i32[CELL.rip] as number) + u.imm;
-        i32[CELL.rip] = u.w === 16 ? next & 0xffff : next;
+      case OP.END:
+        i32[CELL.rip] = (i32[CELL.rip] as number) + u.imm;
         if (account !== null) ledger.retire(account);
         if ((cells[NOW_CELL] as number) >= (cells[DEADLINE_CELL] as number)) return;
         break;
-      }
       case OP.END_BRANCH:
         if (account !== null) ledger.retire(account);
         return;
@@ -330,7 +328,7 @@ export function execute(
         const rip = i32[CELL.rip] as number;
         const taken = conditionHolds(u.x, i32[CELL.rflags] as number);
         if (taken) jumpNear(state, u.w, rip + u.imm);
-        else i32[CELL.rip] = u.c === 16 ? (rip + u.b) & 0xffff : rip + u.b;
+        else i32[CELL.rip] = rip + u.b;
         break;
       }
       case OP.JUMP_TO: {

@@ -11,7 +11,7 @@
 export const OP = {
   /** Starts an instruction: charge `imm` ticks; `x` is its length in bytes. */
   BEGIN: 0,
-  /** Ends an instruction that falls through: RIP += imm. */
+  /** Ends an instruction that falls through: RIP += imm, in 32 bits whatever the code segment's size. */
   END: 1,
   /** Ends an instruction that has set RIP itself. */
   END_BRANCH: 2,
@@ -89,7 +89,7 @@ export const OP = {
   CHECK_TARGET: 51,
   /** RIP += imm in w bits; x = branch kind. */
   JUMP: 52,
-  /** If condition x: RIP += imm in w bits, else RIP += b (the length) in c bits, the code segment's size. */
+  /** If condition x: RIP += imm in w bits, else RIP += b (the length). */
   JUMP_IF: 53,
   /** RIP = a; x = branch kind; imm = instruction length (return address of a call). */
   JUMP_TO: 54,

@@ -9,7 +9,17 @@ import { execute } from "../cpu/interpreter.ts";
 import { type Lifted, lift } from "../cpu/lift/lift.ts";
 import { type MicroOp, OP } from "../cpu/micro-ops.ts";
 import { costTicks, type Profile } from "../cpu/profiles/profile.ts";
-import { type CpuState, OUTCOME, RIGHTS, raise, SEG, unmodelled, VECTOR } from "../cpu/state.ts";
+import {
+  type CpuState,
+  OUTCOME,
+  RIGHTS,
+  raise,
+  SEG,
+  SEGMENT_COUNT,
+  selectorCell,
+  unmodelled,
+  VECTOR,
+} from "../cpu/state.ts";
 import type { Ledger } from "../ledger.ts";
 import { PAGE_SIZE, pageOffset } from "../memory/address.ts";
 import type { VirtualEnvironment } from "./virtual-environment.ts";
@@ -71,8 +81,10 @@ export class Emulator {
 
 /** Parts of a processor's state that an instruction may touch beyond the general registers, EIP and EFLAGS. */
 export interface Requirements {
-  /** Bit n: segment register n of state.ts SEG. */
+  /** Bit n: base, limit and rights of segment register n of state.ts SEG: an access through it. */
   readonly segments: number;
+  /** Bit n: the selector of segment register n. */
+  readonly selectors: number;
   /** Everything, descriptor tables and control registers included. */
   readonly all: boolean;
 }
@@ -104,6 +116,7 @@ const STACK_HELPERS: readonly string[] = ["pushAll", "popAll", "enter"];
 /** What micro-ops will read or write, so that a monitor fetches no more of the guest's state than it must. */
 export function requirements(ops: readonly MicroOp[]): Requirements {
   let segments = 1 << SEG.cs;
+  let selectors = 0;
   let all = false;
   for (const u of ops) {
     switch (u.op) {
@@ -111,6 +124,9 @@ export function requirements(ops: readonly MicroOp[]): Requirements {
       case OP.LOAD_UPDATE:
       case OP.STORE:
         segments |= 1 << u.x;
+        break;
+      case OP.MOV:
+        for (let n = 0; n < SEGMENT_COUNT; n++) if (u.a === selectorCell(n)) selectors |= 1 << n;
         break;
       case OP.STRING:
         segments |= (1 << u.a) | (1 << SEG.es);
@@ -125,5 +141,5 @@ export function requirements(ops: readonly MicroOp[]): Requirements {
       default:
     }
   }
-  return { segments, all };
+  return { segments, selectors, all };
 }

@@ -213,7 +213,7 @@ for (const [x, name] of CONDITIONS.entries()) {
     lift(l) {
       l.branches = true;
       const { imm, w } = nearTarget(l);
-      l.emit(OP.JUMP_IF, { w, imm, b: l.length, c: l.mode.bits, x });
+      l.emit(OP.JUMP_IF, { w, imm, b: l.length, x });
     },
   };
 }

@@ -39,9 +39,7 @@ export function lift(instruction: Instruction, mode: CodeMode, costs: CostTicks)
   if (rule === null) return null;
   rule.lift(lifter);
   const ticks = staticTicks(rule, lifter, costs);
-  const end = lifter.branches
-    ? microOp(OP.END_BRANCH)
-    : microOp(OP.END, { imm: lifter.length, w: mode.bits === 16 ? 16 : 32 });
+  const end = lifter.branches ? microOp(OP.END_BRANCH) : microOp(OP.END, { imm: lifter.length });
   const begin = microOp(OP.BEGIN, { imm: ticks, x: lifter.length });
   return { ops: [begin, ...lifter.ops, end], rule, length: lifter.length, ticks };
 }

@@ -94,8 +94,9 @@ export class GuestRegisters {
       for (const pair of REST) this.#fetch(pair);
     } else {
       for (let segment = 0; segment < SEGMENT_COUNT; segment++) {
-        if ((needs.segments & (1 << segment)) === 0) continue;
-        for (const pair of SEGMENT_PAIRS[segment] as readonly Pair[]) this.#fetch(pair);
+        const [selector, ...hidden] = SEGMENT_PAIRS[segment] as readonly [Pair, ...Pair[]];
+        if ((needs.selectors & (1 << segment)) !== 0) this.#fetch(selector);
+        if ((needs.segments & (1 << segment)) !== 0) for (const pair of hidden) this.#fetch(pair);
       }
       this.#fetch(CPL_PAIR);
     }

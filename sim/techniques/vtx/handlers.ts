@@ -15,6 +15,7 @@ import {
   gprCell,
   NO_ERROR_CODE,
   OUTCOME,
+  SEG,
   temporaryCell,
   VECTOR,
 } from "../../cpu/state.ts";
@@ -54,15 +55,17 @@ export interface HandlerContext {
   /** The guest executed HLT. */
   halt(): void;
   end(end: RunEnd): void;
+  /** CS:EIP of the exit. */
+  place(): { readonly cs: number; readonly eip: number };
   count(name: string): void;
   /** Set when the handler completed the event that was in delivery itself, so that it is not re-injected. */
   delivered?: boolean;
 }
 
 /** All of the guest's state. */
-const EVERYTHING = { segments: 0xff, all: true };
-/** CS and CPL only. */
-const LITTLE = { segments: 0, all: false };
+const EVERYTHING = { segments: 0xff, selectors: 0xff, all: true };
+/** CS, to fetch by, and CPL. */
+const LITTLE = { segments: 1 << SEG.cs, selectors: 0, all: false };
 
 /** Handles the exit of the snapshot; returns its technique-neutral cause. */
 export function handleExit(context: HandlerContext): string {
@@ -77,7 +80,7 @@ export function handleExit(context: HandlerContext): string {
       context.timer.interrupted();
       return "physical-interrupt";
     case REASON.tripleFault:
-      context.end({ ...place(context), kind: "triple-fault", detail: "triple fault in the guest" });
+      context.end({ ...context.place(), kind: "triple-fault", detail: "triple fault in the guest" });
       return "triple-fault";
     case REASON.interruptWindow:
       return "interrupt-window";
@@ -121,12 +124,8 @@ export function handleExit(context: HandlerContext): string {
   }
 }
 
-function place(context: HandlerContext): { cs: number; eip: number } {
-  return { cs: context.virtual.selector(1), eip: context.virtual.eip };
-}
-
 function unmodelled(context: HandlerContext, detail: string): void {
-  context.end({ ...place(context), kind: "unmodelled", detail });
+  context.end({ ...context.place(), kind: "unmodelled", detail });
 }
 
 function helper(name: HelperName, fields: MicroOpFields): MicroOp {
@@ -278,7 +277,6 @@ function emulateAccess(context: HandlerContext): void {
 function decodeAndRun(context: HandlerContext): void {
   const { guest, emulator, memory, virtual } = context;
   guest.require(LITTLE);
-  guest.require({ segments: 1 << 1, all: false });
   memory.do("decode");
   const lifted = emulator.fetch();
   if (lifted === null) {
@@ -352,7 +350,7 @@ function injectException(context: HandlerContext, vector: number, errorCode: num
     const combination = combineFaults(vectoredEvent(context), vector);
     if (combination === "triple") {
       context.end({
-        ...place(context),
+        ...context.place(),
         kind: "triple-fault",
         detail: `exception ${vector} while delivering a double fault`,
       });

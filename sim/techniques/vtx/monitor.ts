@@ -170,6 +170,7 @@ export class VtxMonitor implements Technique {
       end: (end) => {
         this.#end = end;
       },
+      place: () => this.#place(),
       count: (name) => {
         this.#counts[name] = (this.#counts[name] ?? 0) + 1;
       },
