@@ -347,7 +347,7 @@ OP(cmpxchg_b, "cmpxchgb %cl, (%ebx)"); OP(cmpxchg_l, "lock cmpxchgl %ecx, (%ebx)
 OP(xchg_b, "xchgb %ah, %dl"); OP(xchg_m, "xchgw %dx, (%ebx)"); OP(xchg_l, "xchgl %eax, %ecx"); OP(bswap, "bswapl %eax");
 OP(cbw, "cbtw"); OP(cwde, "cwtl"); OP(cwd, "cwtd"); OP(cdq, "cltd"); OP(xlat, "xlatb"); OP(lahf, "lahf");
 OP(movzx_b, "movzbl %dh, %eax"); OP(movzx_w, "movzwl (%ebx), %eax"); OP(movsx_b, "movsbl (%ebx), %eax"); OP(movsx_w, "movswl %dx, %eax");
-OP(movsx_bw, "movsbw %ch, %ax"); OP(lea_sib, "leal -77(%edx,%ecx,8), %eax"); OP(lea_16, "leal 5(%bx), %eax");
+OP(movsx_bw, "movsbw %ch, %ax"); OP(lea_sib, "leal -77(%edx,%ecx,8), %eax"); OP(lea_16, "movl %ecx, %ebx\n\tleal 5(%bx), %eax");
 OP(cmpxchg8b, "pushl %esi\n\tmovl %ebx, %esi\n\tmovl op_ebx, %ebx\n\tlock cmpxchg8b (%esi)\n\tpopl %esi");
 u32 op_ebx;
 static void exchanges(void) {
@@ -440,7 +440,7 @@ static void exchanges(void) {
         CONVERT(movsx_w, (short)b);
         CONVERT(movsx_bw, (a & 0xFFFF0000) | ((u32)(signed char)(c >> 8) & 0xFFFF));
         CONVERT(lea_sib, b + c * 8 - 77);
-        CONVERT(lea_16, ((u32)MEMORY_OPERAND + 5) & 0xFFFF);
+        CONVERT(lea_16, (c + 5) & 0xFFFF);
         CONVERT(lahf, (a & 0xFFFF00FF) | (flags & 0xD5) << 8 | 0x200);
         begin(a, b, c);
         cdq();

@@ -46,7 +46,8 @@ void group(const char *name) {
 
 void expect(const char *what, u32 value, u32 expected) {
     if (value != expected) panic("%s: %s is 0x%x, not 0x%x", group_name, what, value, expected);
-    digest(value);
+    /* Addresses in the image and of frames (1 to 16 MB) are the toolchain's: they are checked, but not digested. */
+    digest(value >= 0x100000 && value < IDENTITY_END ? 0 : value);
     checks++;
 }
 
