@@ -184,16 +184,10 @@ const HELPER_TABLE = {
   wrmsr: (state, env) => msr.writeMsr(state, env),
   // ---- VMX ----
   vmxon: (state, env, u) => {
-    if (env.vmx === null) {
-      raise(state, VECTOR.UD);
-      return;
-    }
-    if (env.vmx.inOperation) {
-      env.vmx.vmxon(0);
-      return;
-    }
-    const pointer = vmcsPointer(state, env, u);
-    if (pointer !== null) env.vmx.vmxon(pointer);
+    if (!vmxPermits(state, env, REASON.vmxon)) return;
+    // In VMX operation it fails without looking at its operand.
+    const pointer = env.vmx?.inOperation === true ? 0 : vmcsPointer(state, env, u);
+    if (pointer !== null) env.vmx?.vmxon(pointer);
   },
   vmxoff: (state, env) => {
     if (vmxPermits(state, env, REASON.vmxoff)) env.vmx?.vmxoff();

@@ -50,63 +50,89 @@ const VTPR_OFFSET = 0x80;
 const PORTS = 0x10000;
 const PORTS_PER_BITMAP = 0x8000;
 
+/** The controls of the VMCS as a VM entry found them; addresses are physical, the TSC offset is in cycles. */
+export interface EntryControls {
+  readonly pinBased: number;
+  readonly processorBased: number;
+  readonly exitControls: number;
+  readonly exceptionBitmap: number;
+  readonly pageFaultMask: number;
+  readonly pageFaultMatch: number;
+  readonly cr0Mask: number;
+  readonly cr0Shadow: number;
+  readonly cr4Mask: number;
+  readonly cr4Shadow: number;
+  readonly cr3Targets: readonly number[];
+  readonly tscOffset: number;
+  readonly ioBitmapA: number;
+  readonly ioBitmapB: number;
+  readonly msrBitmaps: number;
+  readonly virtualApic: number;
+  readonly tprThreshold: number;
+}
+
+const NO_CONTROLS: EntryControls = {
+  pinBased: 0,
+  processorBased: 0,
+  exitControls: 0,
+  exceptionBitmap: 0,
+  pageFaultMask: 0,
+  pageFaultMatch: 0,
+  cr0Mask: 0,
+  cr0Shadow: 0,
+  cr4Mask: 0,
+  cr4Shadow: 0,
+  cr3Targets: [],
+  tscOffset: 0,
+  ioBitmapA: 0,
+  ioBitmapB: 0,
+  msrBitmaps: 0,
+  virtualApic: 0,
+  tprThreshold: 0,
+};
+
 export class NonRoot implements Intercepts {
   readonly #state: CpuState;
   readonly #vmcs: Vmcs;
   /** A write of the TPR shadow went below the threshold; the exit follows the instruction. */
   tprExitPending = false;
 
-  pinBased = 0;
-  processorBased = 0;
-  exitControls = 0;
-  exceptionBitmap = 0;
-  pageFaultMask = 0;
-  pageFaultMatch = 0;
-  #cr0Mask = 0;
-  #cr0Shadow = 0;
-  #cr4Mask = 0;
-  #cr4Shadow = 0;
-  #cr3Targets: readonly number[] = [];
-  #tscOffset = 0;
-  #ioBitmapA = 0;
-  #ioBitmapB = 0;
-  #msrBitmaps = 0;
-  #virtualApic = 0;
-  #tprThreshold = 0;
+  controls: EntryControls = NO_CONTROLS;
 
   constructor(state: CpuState, vmcs: Vmcs) {
     this.#state = state;
     this.#vmcs = vmcs;
   }
 
-  /** Reads the controls of the current VMCS; at VM entry and after a restore. */
+  /** Reads the controls of the current VMCS; at VM entry. */
   readControls(): void {
     const vmcs = this.#vmcs;
-    this.pinBased = vmcs.get(FIELD.pinBased);
-    this.processorBased = vmcs.get(FIELD.processorBased);
-    this.exitControls = vmcs.get(FIELD.exitControls);
-    this.exceptionBitmap = vmcs.get(FIELD.exceptionBitmap);
-    this.pageFaultMask = vmcs.get(FIELD.pageFaultMask);
-    this.pageFaultMatch = vmcs.get(FIELD.pageFaultMatch);
-    this.#cr0Mask = vmcs.get(FIELD.cr0Mask);
-    this.#cr0Shadow = vmcs.get(FIELD.cr0Shadow);
-    this.#cr4Mask = vmcs.get(FIELD.cr4Mask);
-    this.#cr4Shadow = vmcs.get(FIELD.cr4Shadow);
+    const processorBased = vmcs.get(FIELD.processorBased);
     const count = vmcs.get(FIELD.cr3TargetCount);
-    this.#cr3Targets = FIELD.cr3Targets.slice(0, count).map((target: VmcsField) => vmcs.get(target));
-    this.#tscOffset = 0;
-    if (this.#has(PROCESSOR_BASED.useTscOffsetting)) {
-      this.#tscOffset = (vmcs.getHigh(FIELD.tscOffset) | 0) * 2 ** 32 + vmcs.get(FIELD.tscOffset);
-    }
-    this.#ioBitmapA = vmcs.getAddress(FIELD.ioBitmapA);
-    this.#ioBitmapB = vmcs.getAddress(FIELD.ioBitmapB);
-    this.#msrBitmaps = vmcs.getAddress(FIELD.msrBitmaps);
-    this.#virtualApic = vmcs.getAddress(FIELD.virtualApicAddress);
-    this.#tprThreshold = vmcs.get(FIELD.tprThreshold) & 0xf;
+    const offsets = (processorBased & PROCESSOR_BASED.useTscOffsetting) !== 0;
+    this.controls = {
+      pinBased: vmcs.get(FIELD.pinBased),
+      processorBased,
+      exitControls: vmcs.get(FIELD.exitControls),
+      exceptionBitmap: vmcs.get(FIELD.exceptionBitmap),
+      pageFaultMask: vmcs.get(FIELD.pageFaultMask),
+      pageFaultMatch: vmcs.get(FIELD.pageFaultMatch),
+      cr0Mask: vmcs.get(FIELD.cr0Mask),
+      cr0Shadow: vmcs.get(FIELD.cr0Shadow),
+      cr4Mask: vmcs.get(FIELD.cr4Mask),
+      cr4Shadow: vmcs.get(FIELD.cr4Shadow),
+      cr3Targets: FIELD.cr3Targets.slice(0, count).map((target: VmcsField) => vmcs.get(target)),
+      tscOffset: offsets ? (vmcs.getHigh(FIELD.tscOffset) | 0) * 2 ** 32 + vmcs.get(FIELD.tscOffset) : 0,
+      ioBitmapA: vmcs.getAddress(FIELD.ioBitmapA),
+      ioBitmapB: vmcs.getAddress(FIELD.ioBitmapB),
+      msrBitmaps: vmcs.getAddress(FIELD.msrBitmaps),
+      virtualApic: vmcs.getAddress(FIELD.virtualApicAddress),
+      tprThreshold: vmcs.get(FIELD.tprThreshold) & 0xf,
+    };
   }
 
   #has(control: number): boolean {
-    return (this.processorBased & control) !== 0;
+    return (this.controls.processorBased & control) !== 0;
   }
 
   /** Signals the exit; `detail` is a guest-linear address or instruction information, 0 where there is none. */
@@ -121,7 +147,7 @@ export class NonRoot implements Intercepts {
 
   instruction(basicReason: number, qualification: number): boolean {
     const condition = INSTRUCTION_EXITS[basicReason];
-    if (condition === undefined || (this.processorBased & condition) === 0) return false;
+    if (condition === undefined || (this.controls.processorBased & condition) === 0) return false;
     return this.#exit(basicReason, qualification);
   }
 
@@ -156,7 +182,7 @@ export class NonRoot implements Intercepts {
   #ioBitmapExits(port: number, bytes: number): boolean {
     if (port + bytes > PORTS) return true;
     for (let n = port; n < port + bytes; n++) {
-      const bitmap = n < PORTS_PER_BITMAP ? this.#ioBitmapA : this.#ioBitmapB;
+      const bitmap = n < PORTS_PER_BITMAP ? this.controls.ioBitmapA : this.controls.ioBitmapB;
       if (this.#bit(bitmap, n % PORTS_PER_BITMAP)) return true;
     }
     return false;
@@ -169,7 +195,7 @@ export class NonRoot implements Intercepts {
   msr(index: number, write: boolean): boolean {
     index >>>= 0;
     if (this.#has(PROCESSOR_BASED.useMsrBitmaps)) {
-      const bitmap = this.#msrBitmaps + (write ? MSR_BITMAP.write : MSR_BITMAP.read);
+      const bitmap = this.controls.msrBitmaps + (write ? MSR_BITMAP.write : MSR_BITMAP.read);
       if (index < MSR_RANGE && !this.#bit(bitmap, index)) return false;
       const high = index - MSR_HIGH;
       if (high >= 0 && high < MSR_RANGE && !this.#bit(bitmap + MSR_BITMAP.high, high)) return false;
@@ -185,11 +211,11 @@ export class NonRoot implements Intercepts {
   #writeCrExits(cr: number, value: number): boolean {
     switch (cr) {
       case 0:
-        return ((value ^ this.#cr0Shadow) & this.#cr0Mask) !== 0;
+        return ((value ^ this.controls.cr0Shadow) & this.controls.cr0Mask) !== 0;
       case 3:
-        return this.#has(PROCESSOR_BASED.cr3LoadExiting) && !this.#cr3Targets.includes(value >>> 0);
+        return this.#has(PROCESSOR_BASED.cr3LoadExiting) && !this.controls.cr3Targets.includes(value >>> 0);
       case 4:
-        return ((value ^ this.#cr4Shadow) & this.#cr4Mask) !== 0;
+        return ((value ^ this.controls.cr4Shadow) & this.controls.cr4Mask) !== 0;
       case 8:
         return this.#has(PROCESSOR_BASED.cr8LoadExiting);
       default:
@@ -204,13 +230,13 @@ export class NonRoot implements Intercepts {
   }
 
   clts(): boolean {
-    if ((this.#cr0Mask & this.#cr0Shadow & CR0.TS) === 0) return false;
+    if ((this.controls.cr0Mask & this.controls.cr0Shadow & CR0.TS) === 0) return false;
     return this.#exit(REASON.crAccess, CR_ACCESS.clts);
   }
 
   lmsw(source: number, linear: number): boolean {
-    const differs = ((source ^ this.#cr0Shadow) & this.#cr0Mask & (CR0.MP | CR0.EM | CR0.TS)) !== 0;
-    const setsPe = (source & ~this.#cr0Shadow & this.#cr0Mask & CR0.PE) !== 0;
+    const differs = ((source ^ this.controls.cr0Shadow) & this.controls.cr0Mask & (CR0.MP | CR0.EM | CR0.TS)) !== 0;
+    const setsPe = (source & ~this.controls.cr0Shadow & this.controls.cr0Mask & CR0.PE) !== 0;
     if (!differs && !setsPe) return false;
     const memory = linear >= 0;
     const qualification = CR_ACCESS.lmsw | (memory ? LMSW_MEMORY : 0) | (source << 16);
@@ -227,28 +253,28 @@ export class NonRoot implements Intercepts {
   }
 
   visibleCr(cr: 0 | 4, actual: number): number {
-    const mask = cr === 0 ? this.#cr0Mask : this.#cr4Mask;
-    const shadow = cr === 0 ? this.#cr0Shadow : this.#cr4Shadow;
+    const mask = cr === 0 ? this.controls.cr0Mask : this.controls.cr4Mask;
+    const shadow = cr === 0 ? this.controls.cr0Shadow : this.controls.cr4Shadow;
     return (actual & ~mask) | (shadow & mask);
   }
 
   mergeCr(cr: 0 | 4, actual: number, written: number): number {
-    const mask = cr === 0 ? this.#cr0Mask : this.#cr4Mask;
+    const mask = cr === 0 ? this.controls.cr0Mask : this.controls.cr4Mask;
     return (written & ~mask) | (actual & mask);
   }
 
   tscOffset(): number {
-    return this.#tscOffset;
+    return this.controls.tscOffset;
   }
 
   iretKeepsNmiBlocking(): boolean {
     const { nmiExiting, virtualNmis } = PIN_BASED;
-    return (this.pinBased & (nmiExiting | virtualNmis)) === nmiExiting;
+    return (this.controls.pinBased & (nmiExiting | virtualNmis)) === nmiExiting;
   }
 
   readTprShadow(): number | null {
     if (!this.#has(PROCESSOR_BASED.useTprShadow)) return null;
-    return (this.#vmcs.memory.read32(this.#virtualApic + VTPR_OFFSET) >>> 4) & 0xf;
+    return (this.#vmcs.memory.read32(this.controls.virtualApic + VTPR_OFFSET) >>> 4) & 0xf;
   }
 
   /**
@@ -257,10 +283,10 @@ export class NonRoot implements Intercepts {
    */
   writeTprShadow(value: number): boolean {
     if (!this.#has(PROCESSOR_BASED.useTprShadow)) return false;
-    const address = this.#virtualApic + VTPR_OFFSET;
+    const address = this.controls.virtualApic + VTPR_OFFSET;
     const priority = value & 0xf;
     this.#vmcs.memory.write32(address, ((this.#vmcs.memory.read32(address) & ~0xff) | (priority << 4)) >>> 0);
-    this.tprExitPending = priority < this.#tprThreshold;
+    this.tprExitPending = priority < this.controls.tprThreshold;
     return this.tprExitPending;
   }
 }

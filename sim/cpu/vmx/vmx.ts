@@ -43,7 +43,7 @@ import {
 import { FIELD, fieldByEncoding } from "./fields.ts";
 import { GUEST_CHECKS } from "./guest-checks.ts";
 import { cellMsrs, type MsrPort } from "./msr-lists.ts";
-import { NonRoot } from "./non-root.ts";
+import { type EntryControls, NonRoot } from "./non-root.ts";
 import { REASON, VM_ERROR } from "./reasons.ts";
 import { loadGuestState } from "./transitions.ts";
 import { LAUNCH_STATE, NO_POINTER, type PhysicalMemory, Vmcs } from "./vmcs.ts";
@@ -68,7 +68,8 @@ export interface LastExit {
 export interface SavedVmx {
   readonly vmxonPointer: number;
   readonly vmcsPointer: number;
-  readonly nonRoot: boolean;
+  /** What the guest runs under; null outside VMX non-root operation. */
+  readonly nonRoot: EntryControls | null;
   readonly tprExitPending: boolean;
   readonly injection: VmxEvent | null;
   readonly delivering: VmxEvent | null;
@@ -145,11 +146,13 @@ export class Vmx implements VmxInstructions {
 
   /**
    * The checks that come before an instruction's operands: #UD outside VMX operation or in virtual-8086 mode, a VM
-   * exit in non-root operation at any CPL, #GP(0) above CPL 0. False if one of them ended the instruction. The
-   * instructions call it themselves; a caller that reads memory operands first calls it before it does.
+   * exit in non-root operation at any CPL, #GP(0) above CPL 0; for VMXON outside VMX operation those of entering it.
+   * False if one of them ended the instruction. The instructions call it themselves; a caller that reads memory
+   * operands first calls it before it does.
    */
   permits(basicReason: number): boolean {
     const state = this.#state;
+    if (basicReason === REASON.vmxon && !this.inOperation) return this.#permitsVmxon();
     // VMCALL exits in virtual-8086 mode too; for the others #UD comes first.
     if (basicReason === REASON.vmcall && this.nonRoot?.instruction(basicReason, 0) === true) return false;
     if (!this.inOperation || (state.cr0 & CR0.PE) === 0 || (state.flags & FLAG.VM) !== 0) {
@@ -190,25 +193,29 @@ export class Vmx implements VmxInstructions {
     return this.#hardware.memory.read32(pointer) >>> 0 === this.#capabilities.revision;
   }
 
-  vmxon(pointer: number): void {
+  /** VMXON outside VMX operation: #UD without CR4.VMXE, #GP(0) unless CPL, CR0, CR4 and firmware allow it. */
+  #permitsVmxon(): boolean {
     const state = this.#state;
-    if (this.inOperation) {
-      if (!this.permits(REASON.vmxon)) return;
-      this.#env.charge("vmxon");
-      this.#fail(VM_ERROR.vmxonInRoot);
-      return;
-    }
     if ((state.cr4 & CR4.VMXE) === 0 || (state.cr0 & CR0.PE) === 0 || (state.flags & FLAG.VM) !== 0) {
       raise(state, VECTOR.UD);
-      return;
+      return false;
     }
     const { cr0Fixed, cr4Fixed } = this.#capabilities;
     const enabled = (state.get(CELL.featureControl) & FEATURE_CONTROL_VMX) === FEATURE_CONTROL_VMX;
     if (state.cpl > 0 || !allowed(state.cr0, cr0Fixed) || !allowed(state.cr4, cr4Fixed) || !enabled) {
       raise(state, VECTOR.GP, 0);
+      return false;
+    }
+    return true;
+  }
+
+  vmxon(pointer: number): void {
+    if (!this.permits(REASON.vmxon)) return;
+    this.#env.charge("vmxon");
+    if (this.inOperation) {
+      this.#fail(VM_ERROR.vmxonInRoot);
       return;
     }
-    this.#env.charge("vmxon");
     if (!this.#isRegionAddress(pointer) || !this.#hasRevision(pointer)) {
       this.#setStatus(FLAG.CF);
       return;
@@ -312,7 +319,6 @@ export class Vmx implements VmxInstructions {
       this.#failEntry(entryFailure(REASON.entryFailureGuestState, guestFailure.qualification ?? 0));
       return true;
     }
-    if (launch) vmcs.launchState = LAUNCH_STATE.launched;
     loadGuestState(vmcs, this.#state);
     const failed = loadMsrs(this.#hardware, FIELD.entryMsrLoadAddress, FIELD.entryMsrLoadCount);
     if (failed !== 0) {
@@ -320,6 +326,7 @@ export class Vmx implements VmxInstructions {
       this.#failEntry(entryFailure(REASON.entryFailureMsrLoading, failed));
       return true;
     }
+    if (launch) vmcs.launchState = LAUNCH_STATE.launched;
     this.#controls.readControls();
     this.#controls.tprExitPending = false;
     this.nonRoot = this.#controls;
@@ -397,8 +404,8 @@ export class Vmx implements VmxInstructions {
    * qualification shows them; CR2, DR6 and DR7 stay as they are. Pass the signal's values; it is cleared.
    */
   exitException(vector: number, errorCode: number, address: number, details: ExceptionDetails = {}): boolean {
-    const controls = this.nonRoot;
-    if (controls === null) return false;
+    const controls = this.nonRoot?.controls;
+    if (controls === undefined) return false;
     let exits = ((controls.exceptionBitmap >>> vector) & 1) !== 0;
     if (vector === VECTOR.PF && (errorCode & controls.pageFaultMask) >>> 0 !== controls.pageFaultMatch) exits = !exits;
     if (!exits) return false;
@@ -412,8 +419,8 @@ export class Vmx implements VmxInstructions {
    * `acknowledge` is called for its vector only under "acknowledge interrupt on exit".
    */
   exitExternalInterrupt(acknowledge: () => number): boolean {
-    const controls = this.nonRoot;
-    if (controls === null || (controls.pinBased & PIN_BASED.externalInterruptExiting) === 0) return false;
+    const controls = this.nonRoot?.controls;
+    if (controls === undefined || (controls.pinBased & PIN_BASED.externalInterruptExiting) === 0) return false;
     if (this.#blockedByInstruction()) return false;
     const acknowledges = (controls.exitControls & EXIT_CONTROL.acknowledgeInterruptOnExit) !== 0;
     this.#exit(externalInterruptExit(acknowledges ? acknowledge() : null));
@@ -422,8 +429,8 @@ export class Vmx implements VmxInstructions {
 
   /** An NMI is pending: true if it makes the guest exit, which is then done; the host runs with NMIs blocked. */
   exitNmi(): boolean {
-    const controls = this.nonRoot;
-    if (controls === null || (controls.pinBased & PIN_BASED.nmiExiting) === 0) return false;
+    const controls = this.nonRoot?.controls;
+    if (controls === undefined || (controls.pinBased & PIN_BASED.nmiExiting) === 0) return false;
     if ((this.#state.get(CELL.interruptibility) & (BLOCKING.NMI | BLOCKING.MOV_SS)) !== 0) return false;
     this.#exit(nmiExit());
     this.#state.set(CELL.interruptibility, this.#state.get(CELL.interruptibility) | BLOCKING.NMI);
@@ -432,8 +439,9 @@ export class Vmx implements VmxInstructions {
 
   /** At an instruction boundary, before external interrupts: exits if asked to as soon as the guest is open to them. */
   exitInterruptWindow(): boolean {
-    const controls = this.nonRoot;
-    if (controls === null || (controls.processorBased & PROCESSOR_BASED.interruptWindowExiting) === 0) return false;
+    const controls = this.nonRoot?.controls;
+    if (controls === undefined || (controls.processorBased & PROCESSOR_BASED.interruptWindowExiting) === 0)
+      return false;
     if ((this.#state.flags & FLAG.IF) === 0 || this.#blockedByInstruction()) return false;
     this.#exit(plainExit(REASON.interruptWindow));
     return true;
@@ -448,8 +456,7 @@ export class Vmx implements VmxInstructions {
 
   /** After an instruction: exits if it wrote the TPR shadow below the threshold. */
   exitTprBelowThreshold(): boolean {
-    const controls = this.nonRoot;
-    if (controls === null || !controls.tprExitPending) return false;
+    if (this.nonRoot === null || !this.nonRoot.tprExitPending) return false;
     this.#exit(plainExit(REASON.tprBelowThreshold));
     return true;
   }
@@ -483,7 +490,7 @@ export class Vmx implements VmxInstructions {
     return {
       vmxonPointer: this.#vmxonPointer,
       vmcsPointer: this.#vmcs.pointer,
-      nonRoot: this.nonRoot !== null,
+      nonRoot: this.nonRoot?.controls ?? null,
       tprExitPending: this.#controls.tprExitPending,
       injection: this.injection,
       delivering: this.#delivering,
@@ -496,8 +503,8 @@ export class Vmx implements VmxInstructions {
   restore(saved: SavedVmx): void {
     this.#vmxonPointer = saved.vmxonPointer;
     this.#vmcs.pointer = saved.vmcsPointer;
-    this.nonRoot = saved.nonRoot ? this.#controls : null;
-    if (saved.nonRoot) this.#controls.readControls();
+    this.nonRoot = saved.nonRoot === null ? null : this.#controls;
+    if (saved.nonRoot !== null) this.#controls.controls = saved.nonRoot;
     this.#controls.tprExitPending = saved.tprExitPending;
     this.injection = saved.injection;
     this.#delivering = saved.delivering;

@@ -108,6 +108,13 @@ describe("VMXON", () => {
       expect(outcomeOf(machine)).toBe(expected);
       expect(machine.vmx.inOperation).toBe(false);
     });
+    if (!expected.startsWith("fault")) continue;
+    test(`refuses ${name} before it looks at its operand`, () => {
+      const machine = createMachine();
+      spoil(machine);
+      expect(machine.vmx.permits(REASON.vmxon)).toBe(false);
+      expect(outcomeOf(machine)).toBe(expected);
+    });
   }
 
   for (const pointer of [VMXON_REGION + 4, 2 ** 36]) {

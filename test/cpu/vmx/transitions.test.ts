@@ -392,6 +392,8 @@ describe("MSR lists", () => {
       expect(machine.vmcs.get(FIELD.exitReason)).toBe(0x80000022);
       expect(machine.vmcs.get(FIELD.qualification)).toBe(2);
       expect(machine.state.eip).toBe(0xc0001000);
+      // VMLAUNCH makes the VMCS launched only once the MSRs are loaded.
+      expect(machine.vmcs.launchState).toBe(0);
     }
   });
 
