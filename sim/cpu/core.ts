@@ -29,6 +29,7 @@ import {
   raise,
   type SavedState,
   SEG,
+  unmodelled,
   VECTOR,
 } from "./state.ts";
 import { type SavedVmx, Vmx } from "./vmx/vmx.ts";
@@ -253,8 +254,9 @@ export class Core {
   #idleUntilDeadline(): boolean {
     const clock = this.#ledger.clock;
     const wakes = (this.state.flags & FLAG.IF) !== 0 || this.vmx?.nonRoot != null;
-    const deadline = Math.min(this.#until, this.#alarms.earliest());
-    if (!wakes || deadline === Number.POSITIVE_INFINITY) return false;
+    const alarm = this.#alarms.earliest();
+    if (!wakes || alarm === Number.POSITIVE_INFINITY) return false;
+    const deadline = Math.min(this.#until, alarm);
     if (deadline > clock.now) this.#ledger.charge(this.#idle, deadline - clock.now);
     return true;
   }
@@ -332,7 +334,10 @@ export class Core {
     secondPage = this.mmu.fetch((linear - (linear & 0xfff) + 0x1000) >>> 0, user);
     if (secondPage < 0) return null;
     if (block === undefined || block.secondPage !== secondPage) {
-      if (secondPage >= this.#ramBytes) throw new Error("core: an instruction runs out of RAM");
+      if (secondPage >= this.#ramBytes) {
+        unmodelled(this.state, `an instruction runs out of RAM at physical ${hex(secondPage)}`);
+        return null;
+      }
       block = this.code.lift(physical, secondPage, mode) as Block;
     }
     return block;

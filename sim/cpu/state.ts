@@ -97,6 +97,28 @@ export const FIRST_TEMPORARY = cell(96);
 export const TEMPORARY_COUNT = 32;
 export const temporaryCell = (n: number): number => FIRST_TEMPORARY + n * 2;
 
+/**
+ * The x87 (SDM vol. 1, 8.1): behind the temporaries and the MTRRs. Register R0 to R7 has two cells, significand and then
+ * sign with exponent; `valid` has a bit for each register that is not empty (the other tags follow from the contents).
+ */
+const FIRST_X87 = cell(192);
+export const X87 = {
+  control: FIRST_X87 + cell(16),
+  /** Without B, which is ES again. */
+  status: FIRST_X87 + cell(17),
+  valid: FIRST_X87 + cell(18),
+  instructionOffset: FIRST_X87 + cell(19),
+  instructionSelector: FIRST_X87 + cell(20),
+  dataOffset: FIRST_X87 + cell(21),
+  dataSelector: FIRST_X87 + cell(22),
+  /** Last opcode, 11 bits. */
+  opcode: FIRST_X87 + cell(23),
+  /** Where 8-byte memory operands pass; holds nothing from one instruction to the next. */
+  transfer: FIRST_X87 + cell(24),
+} as const;
+/** Cell of the significand of physical register `n`; sign and exponent are in the next cell. */
+export const x87RegisterCell = (n: number): number => FIRST_X87 + n * cell(2);
+
 /** EFLAGS bits (SDM vol. 1, 3.4.3). */
 export const FLAG = {
   CF: 1 << 0,
