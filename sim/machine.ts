@@ -102,6 +102,7 @@ export class Machine {
         if (port === 1) options.onSerial?.(byte);
       },
       timerPhase: options.timerPhase ?? 0,
+      memoryBytes: guestBytes,
     };
     this.#physicalBoard = new PcBoard({
       board,

@@ -8,6 +8,7 @@
  *     8254 OUT0 -- IRQ0 |                                      | INTR when the APIC is disabled (IA32_APIC_BASE[11])
  *     COM2 -------- IRQ3 | 8259 pair -- INT -- LINT0 local APIC |
  *     COM1 -------- IRQ4 |                    (ExtINT: virtual wire)
+ *     RTC --------- IRQ8 |
  *
  * A vector of the local APIC is taken before an external one of the 8259s; the manual leaves the order open.
  */
@@ -20,6 +21,7 @@ import { I8259Pair, type I8259PairState } from "./i8259.ts";
 import { APIC, LocalApic, type LocalApicState } from "./lapic.ts";
 import { allOnes, type PortBus, type PortDevice, PortMap, type PortRange } from "./ports.ts";
 import { PostRegister } from "./post.ts";
+import { type CalendarDate, DEFAULT_START_DATE, Rtc, type RtcState } from "./rtc.ts";
 import type { TimeBase } from "./time.ts";
 import { Uart16550, type UartState } from "./uart16550.ts";
 
@@ -49,6 +51,10 @@ export interface PcBoardParts {
   readonly apicBase: () => number;
   /** Shifts the timer's crystal against the clock, in ticks. */
   readonly timerPhase?: number;
+  /** RAM of the guest, which the CMOS RAM tells firmware; 1 MB if not given. */
+  readonly memoryBytes?: number;
+  /** What the calendar shows at power-on. */
+  readonly startDate?: CalendarDate;
   /** An access may have moved a deadline or an interrupt line: the core looks at both at the next boundary. */
   readonly onChange?: () => void;
   /** The guest has written to the debug-exit port. */
@@ -60,6 +66,7 @@ export interface PcBoardParts {
 export interface PcBoardState {
   readonly pic: I8259PairState;
   readonly timer: I8254State;
+  readonly rtc: RtcState;
   readonly apic: LocalApicState;
   readonly com1: UartState;
   readonly com2: UartState;
@@ -74,6 +81,7 @@ export interface PcBoardState {
 export class PcBoard implements Bus, Timed {
   readonly pic: I8259Pair;
   readonly timer: I8254;
+  readonly rtc: Rtc;
   readonly apic: LocalApic;
   readonly com1: Uart16550;
   readonly com2: Uart16550;
@@ -110,10 +118,14 @@ export class PcBoard implements Bus, Timed {
       },
     };
     this.timer = new I8254(time, irq0, parts.timerPhase);
+    this.rtc = new Rtc(time, pic.line(8), parts.startDate ?? DEFAULT_START_DATE, {
+      memoryBytes: parts.memoryBytes ?? 0x10_0000,
+      disk: null,
+    });
     this.com1 = this.#serial(1, 4);
     this.com2 = this.#serial(2, 3);
     this.exit = new DebugExit(() => parts.onExit?.());
-    for (const source of [this.timer, this.apic, this.com1, this.com2]) this.#alarms.add(source);
+    for (const source of [this.timer, this.apic, this.com1, this.com2, this.rtc]) this.#alarms.add(source);
     this.#claimPorts();
     this.reset();
   }
@@ -123,6 +135,7 @@ export class PcBoard implements Bus, Timed {
     this.pic.reset();
     this.apic.reset();
     this.timer.reset();
+    this.rtc.reset();
     this.com1.reset();
     this.com2.reset();
     this.post.reset();
@@ -160,6 +173,7 @@ export class PcBoard implements Bus, Timed {
     return {
       pic: this.pic.save(),
       timer: this.timer.save(),
+      rtc: this.rtc.save(),
       apic: this.apic.save(),
       com1: this.com1.save(),
       com2: this.com2.save(),
@@ -177,6 +191,7 @@ export class PcBoard implements Bus, Timed {
     // The local APIC last: the 8259s drive its LINT0.
     this.pic.restore(data.pic);
     this.timer.restore(data.timer);
+    this.rtc.restore(data.rtc);
     this.com1.restore(data.com1);
     this.com2.restore(data.com2);
     this.apic.restore(data.apic);
@@ -278,6 +293,7 @@ export class PcBoard implements Bus, Timed {
       [0x20, 0x21, "chipset", pic],
       [0x40, 0x43, "chipset", timer],
       [0x61, 0x61, "chipset", timer],
+      [0x70, 0x71, "chipset", this.rtc],
       [0x80, 0x80, "slow", this.post],
       [0xa0, 0xa1, "chipset", pic],
       [CONSOLE_PORT, CONSOLE_PORT, "slow", this.console],

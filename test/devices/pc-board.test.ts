@@ -109,6 +109,20 @@ describe("what accesses take", () => {
 });
 
 describe("ports and addresses", () => {
+  test("the clock's RAM tells how much memory there is, and its periodic interrupt is IRQ8", () => {
+    const { board, time, out, openPic } = machine({ memoryBytes: 32 * 1024 * 1024 });
+    openPic();
+    out(0x70, 0x18);
+    expect(board.readPort(0x71, 1)).toBe((31 * 1024) >> 8);
+    out(0x70, 0x0b);
+    out(0x71, 0x42);
+    time.ticks = board.nextDeadline();
+    board.synchronize();
+    expect(board.pic.isRequested(8)).toBe(true);
+    out(0x70, 0x0c);
+    expect(board.readPort(0x71, 1) & 0xc0).toBe(0xc0);
+  });
+
   test("absent ports read all ones in every width, and writes to them vanish", () => {
     const { board } = machine();
     board.writePort(0x1234, 4, 0);
@@ -297,7 +311,9 @@ test("a board restored at any moment goes on alike: values, times, interrupts", 
   const first = machine();
   first.board.firmware();
   first.openPic();
-  const ports = [0x20, 0x21, 0x40, 0x41, 0x42, 0x43, 0x61, 0x80, 0xa0, 0xa1, 0x3f8, 0x3f9, 0x3fa, 0x3fd, 0x4d0];
+  const ports = [
+    0x20, 0x21, 0x40, 0x41, 0x42, 0x43, 0x61, 0x70, 0x71, 0x80, 0xa0, 0xa1, 0x3f8, 0x3f9, 0x3fa, 0x3fd, 0x4d0,
+  ];
   const registers = [
     APIC.tpr,
     APIC.eoi,
