@@ -194,8 +194,8 @@ static void refused(void) {
     reset(CPL0);
     in.eax = cr0 & ~CR0_PE;
     EXPECT_TRAP("PG without PE", to_cr0, VECTOR_GENERAL_PROTECTION, 0);
-    in.eax = cr0 | 0x20000000;
-    if (!(cr0 & 0x40000000)) EXPECT_TRAP("NW without CD", to_cr0, VECTOR_GENERAL_PROTECTION, 0);
+    in.eax = (cr0 | 0x20000000) & ~0x40000000u;
+    EXPECT_TRAP("NW without CD", to_cr0, VECTOR_GENERAL_PROTECTION, 0);
     expect("CR0", read_cr0() ^ cr0, 0);
     in.eax = cr4 | 0x80000000;
     EXPECT_TRAP("reserved bit of CR4", to_cr4, VECTOR_GENERAL_PROTECTION, 0);

@@ -89,13 +89,17 @@ static void run_model(const struct instruction *instruction, u32 log_size, struc
     }
 }
 
+/* Words, since the simulated machine executes all of this: bytes up to `middle` get one value, the rest another. */
+static void fill_with(u8 first, u8 rest, u32 middle) {
+    for (u32 i = 0; i < SIZE; i += 4) *(u32 *)(model + i) = MEMORY32(AREA + i) = (i < middle ? first : rest) * 0x01010101u;
+}
 static void fill(u32 alphabet) {
     for (u32 i = 0; i < SIZE; i++) model[i] = MEMORY8(AREA + i) = (u8)(random32() % alphabet);
 }
 static void compare(const char *name) {
-    if (memcmp(model, (void *)AREA, SIZE) != 0)
-        for (u32 i = 0; i < SIZE; i++)
-            if (model[i] != MEMORY8(AREA + i)) panic("%s: byte 0x%x is 0x%x, not 0x%x", name, i, MEMORY8(AREA + i), model[i]);
+    for (u32 i = 0; i < SIZE; i += 4)
+        if (*(u32 *)(model + i) != MEMORY32(AREA + i))
+            panic("%s: word at 0x%x is 0x%x, not 0x%x", name, i, MEMORY32(AREA + i), *(u32 *)(model + i));
 }
 static void compare_registers(const char *name, const struct registers *r) {
     expect(name, caught.frame.eax, r->eax);
@@ -144,7 +148,7 @@ static void boundaries(void) {
         if (!instructions[i].repeat) continue;
         for (u32 log_size = 0; log_size <= 2; log_size++)
             for (u32 direction = 0; direction <= EFLAGS_DF; direction += EFLAGS_DF) {
-                for (u32 n = 0; n < SIZE; n++) model[n] = MEMORY8(AREA + n) = 1;
+                fill_with(1, 1, SIZE);
                 /* Two pages and a bit, unaligned to the page and to the element. */
                 u32 count = (2 * PAGE_SIZE + 100) >> log_size, from = AREA + (direction ? 3 * PAGE_SIZE - 9 : 13);
                 one(&instructions[i], log_size, CPL3, from, from + PAGE_SIZE + 3, count, direction);
@@ -224,7 +228,7 @@ static void restarts(void) {
                 int writes = instruction->operation <= STOS, reads_source = instruction->operation != STOS && instruction->operation != SCAS;
                 int uses_target = instruction->operation != LODS;
                 u32 size = 1u << log_size, equal = instruction->repeat == 2 ? 0 : 1; /* comparisons run to the end */
-                for (u32 n = 0; n < SIZE; n++) model[n] = MEMORY8(AREA + n) = equal ? 7 : (n < 3 * PAGE_SIZE ? 7 : 8);
+                fill_with(7, equal ? 7 : 8, 3 * PAGE_SIZE);
                 u32 count = 64, from, to;
                 if (!direction) {
                     from = AREA + PAGE_SIZE - 10 * size; /* 10 elements, then page 1 */
