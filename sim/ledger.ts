@@ -72,6 +72,11 @@ export class Ledger {
     this.cells[cell] = (this.cells[cell] as number) + 1;
   }
 
+  /** Instructions retired in one account. */
+  retired(account: Account): number {
+    return this.cells[account + RETIRED_OFFSET] as number;
+  }
+
   /** What an account is called. */
   nameOf(account: Account): { readonly domain: Domain; readonly activity: string } {
     return this.#names[account - FIRST_ACCOUNT] as { domain: Domain; activity: string };

@@ -58,11 +58,18 @@ function segmentPairs(segment: number): readonly Pair[] {
 
 const SEGMENT_PAIRS: readonly (readonly Pair[])[] = Array.from({ length: SEGMENT_COUNT }, (_, n) => segmentPairs(n));
 /** Stack rights tell the CPL (SDM vol. 3, 25.4.1: SS.DPL). */
-const CPL_PAIR: Pair = [rightsCell(SEG.ss), FIELD.guestRights[SEG.ss] as VmcsField];
+const CPL_PAIR = (SEGMENT_PAIRS[SEG.ss] as readonly Pair[])[3] as Pair;
+
+const PAIR_OF_ENCODING = new Map(
+  [...SNAPSHOT, ...REST, ...SEGMENT_PAIRS.flat()].map((pair) => [pair[1].encoding, pair]),
+);
 
 /** Cells that stay in the processor across exits. */
 const PROCESSOR_CELLS = [CELL.cr2, CELL.dr0, CELL.dr1, CELL.dr2, CELL.dr3, CELL.dr6];
 const GENERAL = [GPR.eax, GPR.ecx, GPR.edx, GPR.ebx, GPR.ebp, GPR.esi, GPR.edi];
+
+/** What is known of the VMCS in an exit that is still being handled: encodings of fields and their values. */
+export type SavedRegisters = readonly (readonly [encoding: number, value: number])[];
 
 export class GuestRegisters {
   /** The virtual processor: control registers as the guest believes them, the rest as far as it has been read. */
@@ -118,6 +125,15 @@ export class GuestRegisters {
       this.#known.set(pair, now);
     }
     this.putProcessorRegisters();
+  }
+
+  save(): SavedRegisters {
+    return [...this.#known].map(([[, field], value]) => [field.encoding, value]);
+  }
+
+  restore(saved: SavedRegisters): void {
+    this.#known.clear();
+    for (const [encoding, value] of saved) this.#known.set(PAIR_OF_ENCODING.get(encoding) as Pair, value);
   }
 
   /** What handlers have changed and nobody has written back yet, into a copy of the guest's registers. */

@@ -30,7 +30,7 @@ import { VirtualEnvironment } from "../virtual-environment.ts";
 import { fixedControls, writeControls } from "./controls.ts";
 import { copyGuest, GuestMemory } from "./guest-memory.ts";
 import { hiddenFromGuest } from "./guest-profile.ts";
-import { GuestRegisters } from "./guest-registers.ts";
+import { GuestRegisters, type SavedRegisters } from "./guest-registers.ts";
 import { type HandlerContext, handleExit } from "./handlers.ts";
 import { GATE, HostWorld } from "./host-world.ts";
 import { PhysicalTimer } from "./physical-timer.ts";
@@ -56,6 +56,7 @@ interface SavedMonitor {
   readonly launched: boolean;
   readonly halted: boolean;
   readonly end: RunEnd | null;
+  readonly known: SavedRegisters;
   readonly free: readonly number[];
   readonly shadow: SavedShadow;
   readonly exits: readonly ExitStatistics[];
@@ -282,6 +283,7 @@ export class VtxMonitor implements Technique {
       launched: this.#launched,
       halted: this.#halted,
       end: this.#end,
+      known: this.#guest.save(),
       free: this.#world.saveFree(),
       shadow: this.shadow.save(),
       exits: this.log.statistics(),
@@ -297,6 +299,7 @@ export class VtxMonitor implements Technique {
     this.#launched = from.launched;
     this.#halted = from.halted;
     this.#end = from.end;
+    this.#guest.restore(from.known);
     this.#world.restoreFree(from.free);
     this.shadow.restore(from.shadow);
     this.log.restore(from.exits);
@@ -408,7 +411,6 @@ export class VtxMonitor implements Technique {
     // The trap of single step on HLT wakes the guest at once.
     if (this.#injection !== null) this.#halted = false;
     if (this.#halted) {
-      this.#guest.commit();
       this.#idle();
       return;
     }
@@ -580,7 +582,9 @@ export class VtxMonitor implements Technique {
   // ---- where the guest is ----
 
   #guestInstructions(): number {
-    return this.#ledger.retiredIn(["guest-user", "guest-kernel"]);
+    const { byDomain } = this.#core.accounts;
+    const user = this.#ledger.retired(byDomain["guest-user"].instructions);
+    return user + this.#ledger.retired(byDomain["guest-kernel"].instructions);
   }
 
   #place(): { cs: number; eip: number } {
