@@ -9,6 +9,7 @@
  *     COM2 -------- IRQ3 | 8259 pair -- INT -- LINT0 local APIC |
  *     COM1 -------- IRQ4 |                    (ExtINT: virtual wire)
  *     RTC --------- IRQ8 |
+ *     8042 ---- IRQ1, 12 | 8042, port 92h -- A20, reset (callbacks: both are the processor's)
  *
  * A vector of the local APIC is taken before an external one of the 8259s; the manual leaves the order open.
  */
@@ -18,7 +19,9 @@ import type { BoardFile, BusCost, BusTicks } from "./board.ts";
 import { CONSOLE_PORT, DEBUG_EXIT_PORT, DebugConsole, DebugExit, DIGEST_PORT, DigestPort } from "./debug.ts";
 import { I8254, type I8254State } from "./i8254.ts";
 import { I8259Pair, type I8259PairState } from "./i8259.ts";
+import { KeyboardController, type KeyboardControllerState } from "./keyboard-controller.ts";
 import { APIC, LocalApic, type LocalApicState } from "./lapic.ts";
+import { PORT_92, Port92 } from "./port92.ts";
 import { allOnes, type PortBus, type PortDevice, PortMap, type PortRange } from "./ports.ts";
 import { PostRegister } from "./post.ts";
 import { type CalendarDate, DEFAULT_START_DATE, Rtc, type RtcState } from "./rtc.ts";
@@ -59,6 +62,10 @@ export interface PcBoardParts {
   readonly onChange?: () => void;
   /** The guest has written to the debug-exit port. */
   readonly onExit?: () => void;
+  /** Gate A20 has opened or closed; at power-on it is open. Address line 20 is the processor's. */
+  readonly onA20?: (open: boolean) => void;
+  /** Software has asked for a reset of the processor. */
+  readonly onReset?: () => void;
   /** A byte has left COM1 (1) or COM2 (2). */
   readonly onSerial?: (port: 1 | 2, byte: number) => void;
 }
@@ -67,6 +74,8 @@ export interface PcBoardState {
   readonly pic: I8259PairState;
   readonly timer: I8254State;
   readonly rtc: RtcState;
+  readonly keyboardController: KeyboardControllerState;
+  readonly port92: number;
   readonly apic: LocalApicState;
   readonly com1: UartState;
   readonly com2: UartState;
@@ -82,6 +91,8 @@ export class PcBoard implements Bus, Timed {
   readonly pic: I8259Pair;
   readonly timer: I8254;
   readonly rtc: Rtc;
+  readonly keyboardController: KeyboardController;
+  readonly port92: Port92;
   readonly apic: LocalApic;
   readonly com1: Uart16550;
   readonly com2: Uart16550;
@@ -92,6 +103,7 @@ export class PcBoard implements Bus, Timed {
   readonly #parts: PcBoardParts;
   readonly #ports = new PortMap();
   readonly #alarms = new Alarms();
+  #a20 = true;
   #nmi = false;
   #apicWasEnabled = true;
 
@@ -122,6 +134,15 @@ export class PcBoard implements Bus, Timed {
       memoryBytes: parts.memoryBytes ?? 0x10_0000,
       disk: null,
     });
+    const onA20 = (): void => this.#gateA20();
+    const onReset = (): void => parts.onReset?.();
+    this.keyboardController = new KeyboardController({
+      keyboardLine: pic.line(1),
+      mouseLine: pic.line(12),
+      onA20,
+      onReset,
+    });
+    this.port92 = new Port92(onA20, onReset);
     this.com1 = this.#serial(1, 4);
     this.com2 = this.#serial(2, 3);
     this.exit = new DebugExit(() => parts.onExit?.());
@@ -136,6 +157,9 @@ export class PcBoard implements Bus, Timed {
     this.apic.reset();
     this.timer.reset();
     this.rtc.reset();
+    this.keyboardController.reset();
+    this.port92.reset();
+    this.#gateA20();
     this.com1.reset();
     this.com2.reset();
     this.post.reset();
@@ -148,7 +172,7 @@ export class PcBoard implements Bus, Timed {
 
   /**
    * What boot firmware leaves to the kernel that it loads: 8259s at vectors 08h and 70h with all lines masked, timer
-   * at 18.2 Hz, refresh running, local APIC in virtual wire mode (MP specification 1.4, 3.6.2.2). Charges nothing.
+   * at 18.2 Hz, refresh running, keyboard on and translated, local APIC in virtual wire mode (MP specification 1.4, 3.6.2.2). Charges nothing.
    */
   firmware(): void {
     const { pic, timer, apic } = this;
@@ -163,6 +187,7 @@ export class PcBoard implements Bus, Timed {
     write(timer, 0x40, 0, 0);
     write(timer, 0x43, 0x54);
     write(timer, 0x41, 18);
+    this.keyboardController.firmware();
     apic.write(APIC.svr, 4, 0x1ff);
     apic.write(APIC.lvtLint0, 4, 0x700);
     apic.write(APIC.lvtLint1, 4, 0x400);
@@ -174,6 +199,8 @@ export class PcBoard implements Bus, Timed {
       pic: this.pic.save(),
       timer: this.timer.save(),
       rtc: this.rtc.save(),
+      keyboardController: this.keyboardController.save(),
+      port92: this.port92.save(),
       apic: this.apic.save(),
       com1: this.com1.save(),
       com2: this.com2.save(),
@@ -192,6 +219,9 @@ export class PcBoard implements Bus, Timed {
     this.pic.restore(data.pic);
     this.timer.restore(data.timer);
     this.rtc.restore(data.rtc);
+    this.keyboardController.restore(data.keyboardController);
+    this.port92.restore(data.port92);
+    this.#gateA20();
     this.com1.restore(data.com1);
     this.com2.restore(data.com2);
     this.apic.restore(data.apic);
@@ -201,6 +231,11 @@ export class PcBoard implements Bus, Timed {
     this.console.restore(data.console);
     this.#nmi = data.nmi;
     this.#apicWasEnabled = data.apicWasEnabled;
+  }
+
+  /** Whether gate A20 is open: either of its two ports holds it so. */
+  get a20(): boolean {
+    return this.#a20;
   }
 
   /** Timer ticks of the 8254 and the local APIC that were lost because the one before was still waiting. */
@@ -287,14 +322,24 @@ export class PcBoard implements Bus, Timed {
     });
   }
 
+  #gateA20(): void {
+    const open = this.keyboardController.a20 || this.port92.a20;
+    if (open === this.#a20) return;
+    this.#a20 = open;
+    this.#parts.onA20?.(open);
+  }
+
   #claimPorts(): void {
     const { pic, timer } = this;
     const ranges: readonly (readonly [first: number, last: number, bus: PortBus, device: PortDevice | null])[] = [
       [0x20, 0x21, "chipset", pic],
       [0x40, 0x43, "chipset", timer],
+      [0x60, 0x60, "slow", this.keyboardController],
       [0x61, 0x61, "chipset", timer],
+      [0x64, 0x64, "slow", this.keyboardController],
       [0x70, 0x71, "chipset", this.rtc],
       [0x80, 0x80, "slow", this.post],
+      [PORT_92, PORT_92, "chipset", this.port92],
       [0xa0, 0xa1, "chipset", pic],
       [CONSOLE_PORT, CONSOLE_PORT, "slow", this.console],
       [DEBUG_EXIT_PORT, DEBUG_EXIT_PORT + 3, "slow", this.exit],

@@ -108,6 +108,47 @@ describe("what accesses take", () => {
   });
 });
 
+describe("gate A20 and reset", () => {
+  test("A20 is open while the keyboard controller or port 92h opens it", () => {
+    const gate: boolean[] = [];
+    const { board, out } = machine({ onA20: (open) => gate.push(open) });
+    expect(board.a20).toBe(true);
+    out(0x64, 0xd1);
+    out(0x60, 0xcd);
+    out(0x92, 0x02);
+    out(0x64, 0xdf);
+    out(0x92, 0);
+    expect(gate).toEqual([false, true]);
+    out(0x64, 0xdd);
+    const other = machine();
+    other.board.restore(board.save());
+    expect([board.a20, other.board.a20]).toEqual([false, false]);
+  });
+
+  test("the keyboard controller's pulse and port 92h ask for a reset", () => {
+    let resets = 0;
+    const { out } = machine({ onReset: () => resets++ });
+    out(0x64, 0xfe);
+    out(0x92, 0x01);
+    expect(resets).toBe(2);
+  });
+
+  test("keyboard and mouse interrupt on IRQ1 and IRQ12", () => {
+    const { board, out, openPic } = machine();
+    openPic();
+    board.firmware();
+    board.keyboardController.key("a", true);
+    expect(board.pic.isRequested(1)).toBe(true);
+    expect(board.readPort(0x60, 1)).toBe(0x1e);
+    out(0x64, 0x60);
+    out(0x60, 0x47);
+    out(0x64, 0xd4);
+    out(0x60, 0xf4);
+    expect(board.pic.isRequested(12)).toBe(true);
+    expect(board.readPort(0x60, 1)).toBe(0xfa);
+  });
+});
+
 describe("ports and addresses", () => {
   test("the clock's RAM tells how much memory there is, and its periodic interrupt is IRQ8", () => {
     const { board, time, out, openPic } = machine({ memoryBytes: 32 * 1024 * 1024 });
@@ -312,7 +353,8 @@ test("a board restored at any moment goes on alike: values, times, interrupts", 
   first.board.firmware();
   first.openPic();
   const ports = [
-    0x20, 0x21, 0x40, 0x41, 0x42, 0x43, 0x61, 0x70, 0x71, 0x80, 0xa0, 0xa1, 0x3f8, 0x3f9, 0x3fa, 0x3fd, 0x4d0,
+    0x20, 0x21, 0x40, 0x41, 0x42, 0x43, 0x60, 0x61, 0x64, 0x70, 0x71, 0x80, 0x92, 0xa0, 0xa1, 0x3f8, 0x3f9, 0x3fa,
+    0x3fd, 0x4d0,
   ];
   const registers = [
     APIC.tpr,
