@@ -25,6 +25,8 @@ describe.each(PROFILES.map((profile) => [profile.name, profile] as const))("prof
   test("has costs that the clock can count: no less than 0, multiples of 1/12 cycle", () => {
     for (const [name, value] of values) {
       expect(value.value, name).toBeGreaterThanOrEqual(0);
+      // A step's instructions x monitorCpi is rounded to a tick; the factor itself need not be a whole number of them.
+      if (name === "monitorCpi") continue;
       expect(Math.abs(value.value * 12 - Math.round(value.value * 12)), name).toBeLessThan(1e-6);
     }
     expect(Object.values(costTicks(profile)).every(Number.isInteger)).toBe(true);

@@ -121,7 +121,7 @@ describe("IRET", () => {
 test("NMI exiting without virtual NMIs keeps IRET from unblocking NMIs", () => {
   const nonRoot = new NonRoot(new CpuState(), {} as Vmcs);
   const keeps = [0, PIN_BASED.nmiExiting, PIN_BASED.nmiExiting | PIN_BASED.virtualNmis].map((controls) => {
-    nonRoot.pinBased = controls;
+    nonRoot.controls = { ...nonRoot.controls, pinBased: controls };
     return nonRoot.iretKeepsNmiBlocking();
   });
   expect(keeps).toEqual([false, true, false]);
