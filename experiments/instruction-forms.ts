@@ -130,6 +130,8 @@ function describe(info: OpCodeInfo, features: string[], memory: boolean, bytes: 
 }
 
 function isLegacyForm(info: OpCodeInfo): boolean {
+  // UD0 without a ModRM byte is what some old processors took 0F FF for; these want the byte.
+  if (info.code === Code.Ud0) return false;
   return info.isInstruction && info.encoding === EncodingKind.Legacy && info.mode32 && info.decoderOption === 0;
 }
 
@@ -181,7 +183,7 @@ function setOperand(i: Instruction, operand: number, kind: number, memory: boole
     i.setOpKind(operand, STRINGS[kind]);
   } else if (IMMEDIATES[kind] !== undefined) {
     i.setOpKind(operand, IMMEDIATES[kind]);
-    setImmediate(i, operand, IMMEDIATES[kind]);
+    setImmediate(i, operand, IMMEDIATES[kind], kind === Kind.imm8_const_1);
   } else if (BRANCHES[kind] !== undefined) {
     i.setOpKind(operand, BRANCHES[kind]);
     if (BRANCHES[kind] === OpKind.NearBranch16) i.nearBranch16 = 0x10;
@@ -209,12 +211,12 @@ function setMemory(i: Instruction, operand: number, kind: number, addressSize: n
   i.memoryDisplSize = 4;
 }
 
-function setImmediate(i: Instruction, operand: number, kind: number): void {
+function setImmediate(i: Instruction, operand: number, kind: number, constantOne: boolean): void {
   // The second immediate of ENTER is its nesting level.
   if (operand === 1 && i.opKind(0) === OpKind.Immediate16) {
     i.setOpKind(operand, OpKind.Immediate8_2nd);
     i.immediate8_2nd = 2;
-  } else if (kind === OpKind.Immediate8) i.immediate8 = 1;
+  } else if (kind === OpKind.Immediate8) i.immediate8 = constantOne ? 1 : 3;
   else if (kind === OpKind.Immediate8to16) i.immediate8to16 = 3;
   else if (kind === OpKind.Immediate8to32) i.immediate8to32 = 3;
   else if (kind === OpKind.Immediate16) i.immediate16 = 3;

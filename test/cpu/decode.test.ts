@@ -110,8 +110,6 @@ describe("LOCK", () => {
 
 describe("what the processor has and the simulator has not stops the run", () => {
   test.each([
-    ["x87", "d9 c0"],
-    ["FWAIT", "9b"],
     ["MMX", "0f 77"],
     ["SSE", "0f 28 c1"],
     ["MOVSD of SSE2, whose name is that of a string instruction", "f2 0f 10 c1"],

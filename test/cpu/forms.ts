@@ -130,7 +130,7 @@ export function prepare(form: ModelledForm, cpl: number, flags = 0): FormRun {
   const code = SELECTOR.code[cpl] as number;
   const selector = SELECTORS[form.mnemonic] ?? (SELECTOR.data[cpl] as number);
   state.set(GPR.eax, 0x1234);
-  state.set(GPR.ecx, form.mnemonic.endsWith("msr") ? 0x174 : selector);
+  state.set(GPR.ecx, form.mnemonic.endsWith("msr") ? 0x174 : form.mnemonic === "Rdpmc" ? 0 : selector);
   state.set(GPR.edx, form.code.startsWith("Mov_cr") ? CR0.PE | CR0.NE | CR0.ET : 0x10001 * selector);
   state.set(GPR.ebx, 0xa000);
   state.set(GPR.ebp, state.get(GPR.esp) + 0x40);

@@ -361,3 +361,11 @@ function signIntoDx(l: Lifter, w: number): void {
   l.emit(OP.SIGN, { d: high, a: sign });
   l.writeGpr(2, w, high);
 }
+
+/** Shifts and rotates by the constant 1, for which OF is defined. */
+export const BY_ONE: RuleTable = Object.fromEntries(
+  ["Rol", "Ror", "Rcl", "Rcr", "Shl", "Sal", "Shr", "Sar"].map((name) => {
+    const rule = ARITHMETIC[name] as Rule;
+    return [name, { ...rule, undefinedFlags: (rule.undefinedFlags ?? 0) & ~UNDEFINED.OF }];
+  }),
+);

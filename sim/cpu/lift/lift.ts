@@ -5,7 +5,7 @@
 import { Code, type Instruction, Mnemonic } from "iced-x86";
 import { type MicroOp, microOp, OP } from "../micro-ops.ts";
 import type { CostTicks } from "../profiles/profile.ts";
-import { ARITHMETIC } from "./arithmetic.ts";
+import { ARITHMETIC, BY_ONE } from "./arithmetic.ts";
 import { CONTROL_FLOW } from "./control-flow.ts";
 import { type CodeMode, Lifter } from "./lifter.ts";
 import type { Rule } from "./rule.ts";
@@ -29,7 +29,9 @@ const NAMESAKES: readonly number[] = [Code.Movsd_xmm_xmmm64, Code.Movsd_xmmm64_x
 /** The rule of an instruction, or null when it is not modelled. */
 export function ruleOf(instruction: Instruction): Rule | null {
   if (NAMESAKES.includes(instruction.code)) return null;
-  return INSTRUCTIONS[Mnemonic[instruction.mnemonic] as string] ?? null;
+  const name = Mnemonic[instruction.mnemonic] as string;
+  const byOne = /_1$/.test(Code[instruction.code] as string) ? BY_ONE[name] : undefined;
+  return byOne ?? INSTRUCTIONS[name] ?? null;
 }
 
 /** Lifts the instruction, or returns null when it is not modelled. */

@@ -29,6 +29,8 @@ export interface Rule {
   readonly endsBlock?: boolean;
   /** The interrupt shadow that it begins (BLOCKING of state.ts: STI, MOV SS), which is not cleared after it. */
   readonly setsShadow?: number;
+  /** Does nothing but raise #UD. */
+  readonly raisesUndefined?: boolean;
   /** Loads RF itself (IRET), so that RF is not cleared after it. */
   readonly loadsRf?: boolean;
 }

@@ -12,7 +12,7 @@ import { BLOCKING, GPR } from "../state.ts";
 import { liftMov } from "./arithmetic.ts";
 import { liftCall, liftJump, liftPop, liftPush, operandBits } from "./control-flow.ts";
 import { type Lifter, registerCell, registerWidth } from "./lifter.ts";
-import type { Rule, RuleTable } from "./rule.ts";
+import { type Rule, type RuleTable, UNDEFINED } from "./rule.ts";
 
 /** A helper without operands. */
 function plain(helper: HelperName, cost: CostName | null, facts: Partial<Rule> = {}): Rule {
@@ -103,7 +103,8 @@ function controlMove(l: Lifter, family: "cr" | "dr", write: boolean): Rule {
   return {
     cost,
     privileged: "cpl0",
-    exits: family === "cr" ? "control-register-access" : "mov-dr",
+    exits: family === "cr" ? "cr-access" : "mov-dr",
+    undefinedFlags: UNDEFINED.ALL,
     endsBlock: true,
     lift: liftMovToOrFromControl,
   };
@@ -178,7 +179,12 @@ function softwareInterrupt(vector: (l: Lifter) => number, helper: HelperName): R
   };
 }
 
-const UNDEFINED_INSTRUCTION: Rule = { cost: null, endsBlock: true, lift: (l) => l.helper("undefined") };
+const UNDEFINED_INSTRUCTION: Rule = {
+  cost: null,
+  raisesUndefined: true,
+  endsBlock: true,
+  lift: (l) => l.helper("undefined"),
+};
 
 const pushFlags: Rule = {
   cost: "pushFlags",
@@ -208,6 +214,11 @@ const vmx = (exits: string): Partial<Rule> => ({ privileged: "cpl0", exits, ends
 export const SYSTEM: RuleTable = {
   Nop: { cost: "nop", lift: liftNop },
   Reservednop: { cost: "nop", lift: () => undefined },
+  // Hints: they fault on nothing and change nothing; what they would do to caches and TLBs is not modelled.
+  Prefetchnta: { cost: "nop", lift: () => undefined },
+  Prefetcht0: { cost: "nop", lift: () => undefined },
+  Prefetcht1: { cost: "nop", lift: () => undefined },
+  Prefetcht2: { cost: "nop", lift: () => undefined },
   Pause: { cost: "pause", lift: (l) => l.helper("pause"), exits: "pause" },
   Lfence: { cost: "fence", lift: () => undefined },
   Mfence: { cost: "fence", lift: () => undefined },
@@ -253,8 +264,8 @@ export const SYSTEM: RuleTable = {
   Rdpmc: plain("rdpmc", "rdpmc", { exits: "rdpmc", privileged: "cr4" }),
   Rdmsr: plain("rdmsr", "rdmsr", { privileged: "cpl0", exits: "rdmsr" }),
   Wrmsr: plain("wrmsr", "wrmsr", { privileged: "cpl0", exits: "wrmsr", endsBlock: true }),
-  Clts: plain("clts", "clts", { privileged: "cpl0", exits: "control-register-access" }),
-  Lmsw: onSelector("lmsw", "writeCr0", { privileged: "cpl0", exits: "control-register-access", endsBlock: true }),
+  Clts: plain("clts", "clts", { privileged: "cpl0", exits: "cr-access" }),
+  Lmsw: onSelector("lmsw", "writeCr0", { privileged: "cpl0", exits: "cr-access", endsBlock: true }),
   Smsw: storing("smsw", "readCr", { sensitive: true }),
   Lgdt: onMemory("lgdt", "descriptorTableLoad", { privileged: "cpl0", endsBlock: true }),
   Lidt: onMemory("lidt", "descriptorTableLoad", { privileged: "cpl0", endsBlock: true }),
