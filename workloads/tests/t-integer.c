@@ -4,7 +4,7 @@
  */
 #include "test.h"
 
-#define ROUNDS 200
+#define ROUNDS 60
 
 /* The operands of one instruction: EAX, EDX, ECX, EFLAGS, and three words at EBX for memory forms. */
 u32 op_a, op_b, op_c, op_flags;
