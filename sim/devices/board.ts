@@ -18,9 +18,11 @@ export const BOARD_COSTS = {
   slowPortWrite: "OUT to the LPC bus",
   chipsetPortRead: "IN from a register inside the south bridge: 8259, 8254, port 61h",
   chipsetPortWrite: "OUT to a register inside the south bridge",
-  northBridgePortRead: "IN from the PCI configuration ports CF8h to CFFh",
-  northBridgePortWrite: "OUT to the PCI configuration ports",
+  northBridgePortRead: "IN from the PCI configuration ports CF8h to CFFh, and from the display's",
+  northBridgePortWrite: "OUT to the PCI configuration ports and the display's",
   interruptAcknowledge: "interrupt acknowledge cycle to the 8259s",
+  displayRead: "read of the display's memory",
+  displayWrite: "write to the display's memory",
   absentMemoryRead: "read of physical address space that nothing claims",
   absentMemoryWrite: "write to physical address space that nothing claims",
 } as const;
@@ -64,6 +66,8 @@ const REFERENCE_COSTS: Readonly<Record<BoardCostName, Sourced>> = {
   ),
   northBridgePortWrite: derived(NORTH_BRIDGE, "as northBridgePortRead", "ns"),
   interruptAcknowledge: derived(CHIPSET, "as chipsetPortRead: the same way to the south bridge and back", "ns"),
+  displayRead: derived(NORTH_BRIDGE, "as northBridgePortRead: the link from there to the display is not counted", "ns"),
+  displayWrite: derived(NORTH_BRIDGE, "as displayRead", "ns"),
   absentMemoryRead: derived(
     Number((CHIPSET + LPC_MEMORY).toFixed(2)),
     "chipsetPortRead and an LPC memory read of 17 clocks of 30 ns, which nothing answers",

@@ -27,6 +27,7 @@ import { PostRegister } from "./post.ts";
 import { type CalendarDate, DEFAULT_START_DATE, Rtc, type RtcState } from "./rtc.ts";
 import type { TimeBase } from "./time.ts";
 import { Uart16550, type UartState } from "./uart16550.ts";
+import { VGA_FIRST_PORT, VGA_LAST_PORT, type VgaState, VgaText } from "./vga-text.ts";
 
 /** IA32_APIC_BASE after reset: the page at FEE00000h, enabled, bootstrap processor. */
 export const APIC_BASE_RESET = 0xfee0_0900;
@@ -76,6 +77,7 @@ export interface PcBoardState {
   readonly rtc: RtcState;
   readonly keyboardController: KeyboardControllerState;
   readonly port92: number;
+  readonly vga: VgaState;
   readonly apic: LocalApicState;
   readonly com1: UartState;
   readonly com2: UartState;
@@ -93,6 +95,7 @@ export class PcBoard implements Bus, Timed {
   readonly rtc: Rtc;
   readonly keyboardController: KeyboardController;
   readonly port92: Port92;
+  readonly vga: VgaText;
   readonly apic: LocalApic;
   readonly com1: Uart16550;
   readonly com2: Uart16550;
@@ -143,6 +146,7 @@ export class PcBoard implements Bus, Timed {
       onReset,
     });
     this.port92 = new Port92(onA20, onReset);
+    this.vga = new VgaText(time);
     this.com1 = this.#serial(1, 4);
     this.com2 = this.#serial(2, 3);
     this.exit = new DebugExit(() => parts.onExit?.());
@@ -159,6 +163,7 @@ export class PcBoard implements Bus, Timed {
     this.rtc.reset();
     this.keyboardController.reset();
     this.port92.reset();
+    this.vga.reset();
     this.#gateA20();
     this.com1.reset();
     this.com2.reset();
@@ -172,7 +177,7 @@ export class PcBoard implements Bus, Timed {
 
   /**
    * What boot firmware leaves to the kernel that it loads: 8259s at vectors 08h and 70h with all lines masked, timer
-   * at 18.2 Hz, refresh running, keyboard on and translated, local APIC in virtual wire mode (MP specification 1.4, 3.6.2.2). Charges nothing.
+   * at 18.2 Hz, refresh running, keyboard on and translated, text mode 3, local APIC in virtual wire mode (MP specification 1.4, 3.6.2.2). Charges nothing.
    */
   firmware(): void {
     const { pic, timer, apic } = this;
@@ -188,6 +193,7 @@ export class PcBoard implements Bus, Timed {
     write(timer, 0x43, 0x54);
     write(timer, 0x41, 18);
     this.keyboardController.firmware();
+    this.vga.firmware();
     apic.write(APIC.svr, 4, 0x1ff);
     apic.write(APIC.lvtLint0, 4, 0x700);
     apic.write(APIC.lvtLint1, 4, 0x400);
@@ -201,6 +207,7 @@ export class PcBoard implements Bus, Timed {
       rtc: this.rtc.save(),
       keyboardController: this.keyboardController.save(),
       port92: this.port92.save(),
+      vga: this.vga.save(),
       apic: this.apic.save(),
       com1: this.com1.save(),
       com2: this.com2.save(),
@@ -221,6 +228,7 @@ export class PcBoard implements Bus, Timed {
     this.rtc.restore(data.rtc);
     this.keyboardController.restore(data.keyboardController);
     this.port92.restore(data.port92);
+    this.vga.restore(data.vga);
     this.#gateA20();
     this.com1.restore(data.com1);
     this.com2.restore(data.com2);
@@ -274,8 +282,8 @@ export class PcBoard implements Bus, Timed {
 
   readMemory(address: number, bytes: number): number {
     const offset = this.#apicOffset(address);
-    this.#wait(offset < 0 ? "absentMemoryRead" : "apicRead");
-    if (offset < 0) return allOnes(bytes);
+    if (offset < 0) return this.#readSharedMemory(address, bytes);
+    this.#wait("apicRead");
     const value = this.apic.read(offset, bytes);
     this.#parts.onChange?.();
     return value;
@@ -283,8 +291,13 @@ export class PcBoard implements Bus, Timed {
 
   writeMemory(address: number, bytes: number, value: number): void {
     const offset = this.#apicOffset(address);
-    this.#wait(offset < 0 ? "absentMemoryWrite" : "apicWrite");
-    if (offset < 0) return;
+    if (offset < 0) {
+      const display = this.vga.claims(address);
+      this.#wait(display ? "displayWrite" : "absentMemoryWrite");
+      if (display) this.vga.writeMemory(address, bytes, value);
+      return;
+    }
+    this.#wait("apicWrite");
     this.apic.write(offset, bytes, value);
     this.#parts.onChange?.();
   }
@@ -344,6 +357,7 @@ export class PcBoard implements Bus, Timed {
       [CONSOLE_PORT, CONSOLE_PORT, "slow", this.console],
       [DEBUG_EXIT_PORT, DEBUG_EXIT_PORT + 3, "slow", this.exit],
       [0x2f8, 0x2ff, "slow", this.com2],
+      [VGA_FIRST_PORT, VGA_LAST_PORT, "northBridge", this.vga],
       [0x3f8, 0x3ff, "slow", this.com1],
       [0x4d0, 0x4d1, "chipset", pic],
       [DIGEST_PORT, DIGEST_PORT + 3, "slow", this.digest],
@@ -351,6 +365,12 @@ export class PcBoard implements Bus, Timed {
       [0xcf8, 0xcff, "northBridge", null],
     ];
     for (const [first, last, bus, device] of ranges) this.#ports.claim({ first, last, bus, device });
+  }
+
+  #readSharedMemory(address: number, bytes: number): number {
+    const display = this.vga.claims(address);
+    this.#wait(display ? "displayRead" : "absentMemoryRead");
+    return display ? this.vga.readMemory(address, bytes) : allOnes(bytes);
   }
 
   #readCycle(port: number, bytes: number): number {
