@@ -3,7 +3,7 @@
  * faults, the next exception in its place, a double fault, or shutdown (SDM vol. 3, 6.15 and 26.2).
  */
 import type { PhysicalEnvironment } from "./physical-environment.ts";
-import { CELL, type CpuState, INTERRUPT_KIND, NO_ERROR_CODE, OUTCOME, SEG, VECTOR } from "./state.ts";
+import { CELL, type CpuState, FLAG, INTERRUPT_KIND, NO_ERROR_CODE, OUTCOME, SEG, VECTOR } from "./state.ts";
 import { combineFaults, type DeliveryEvent, deliver, type EventKind } from "./system/delivery.ts";
 import { EVENT } from "./vmx/controls.ts";
 import type { Vmx } from "./vmx/vmx.ts";
@@ -55,6 +55,8 @@ export class EventDelivery {
         : kind === INTERRUPT_KIND.PRIVILEGED
           ? "privileged-software"
           : "software-exception";
+    // RF has served its instruction, which is complete: the image has it clear (SDM vol. 3, 17.3.1.1).
+    this.#state.flags &= ~FLAG.RF;
     const event: DeliveryEvent = { vector, kind: eventKind, errorCode: NO_ERROR_CODE, returnEip: next };
     const exits = this.#vmx?.exits ?? 0;
     const stop = this.#raise(event, 0, length);

@@ -19,6 +19,7 @@ import {
   temporaryCell,
   VECTOR,
 } from "../../cpu/state.ts";
+import { DR6_BD } from "../../cpu/system/debug.ts";
 import { combineFaults, type DeliveryEvent, deliver, type EventKind } from "../../cpu/system/delivery.ts";
 import { EVENT, INTERRUPTION } from "../../cpu/vmx/controls.ts";
 import type { VmxEvent } from "../../cpu/vmx/exits.ts";
@@ -310,7 +311,7 @@ function deliverInSoftware(context: HandlerContext): void {
   guest.require(EVERYTHING);
   memory.do("emulate");
   const event = vectoredEvent(context);
-  if (event.kind !== "exception") virtual.flags &= ~FLAG.RF;
+  if (pushesRfClear((context.snapshot.idtVectoring >>> 8) & 7, event.vector, virtual)) virtual.flags &= ~FLAG.RF;
   deliver(virtual, env, event);
   const { signal } = virtual;
   const outcome = signal.outcome;
@@ -323,6 +324,15 @@ function deliverInSoftware(context: HandlerContext): void {
   } else {
     unmodelled(context, signal.detail);
   }
+}
+
+/**
+ * Whether an event whose delivery a fault interrupted pushes RF = 0. The exit has saved RF = 1, for the fault; the event
+ * itself pushes 1 only if it is a fault too. #DB is one when it reports an access to debug registers.
+ */
+export function pushesRfClear(type: number, vector: number, virtual: CpuState): boolean {
+  if (type !== EVENT.hardwareException) return true;
+  return vector === VECTOR.DF || (vector === VECTOR.DB && (virtual.get(CELL.dr6) & DR6_BD) === 0);
 }
 
 /** The event that was being delivered when the exit came. */

@@ -31,7 +31,7 @@ import { fixedControls, writeControls } from "./controls.ts";
 import { copyGuest, GuestMemory } from "./guest-memory.ts";
 import { hiddenFromGuest } from "./guest-profile.ts";
 import { GuestRegisters, type SavedRegisters } from "./guest-registers.ts";
-import { type HandlerContext, handleExit } from "./handlers.ts";
+import { type HandlerContext, handleExit, pushesRfClear } from "./handlers.ts";
 import { GATE, HostWorld } from "./host-world.ts";
 import { PhysicalTimer } from "./physical-timer.ts";
 
@@ -54,6 +54,7 @@ export interface VtxParts {
 interface SavedMonitor {
   readonly virtual: SavedState;
   readonly launched: boolean;
+  readonly entries: number;
   readonly halted: boolean;
   readonly end: RunEnd | null;
   readonly known: SavedRegisters;
@@ -100,7 +101,9 @@ export class VtxMonitor implements Technique {
     idtVectoring: 0,
     instructionLength: 0,
   };
+  /** VMX operation has begun and the VMCS is complete. */
   #launched = false;
+  #entries = 0;
   /** The guest executed HLT and waits for a virtual interrupt. */
   #halted = false;
   #processorControls = 0;
@@ -281,6 +284,7 @@ export class VtxMonitor implements Technique {
     return {
       virtual: this.#virtual.save(),
       launched: this.#launched,
+      entries: this.#entries,
       halted: this.#halted,
       end: this.#end,
       known: this.#guest.save(),
@@ -297,6 +301,7 @@ export class VtxMonitor implements Technique {
     const from = saved as SavedMonitor;
     this.#virtual.restore(from.virtual);
     this.#launched = from.launched;
+    this.#entries = from.entries;
     this.#halted = from.halted;
     this.#end = from.end;
     this.#guest.restore(from.known);
@@ -340,7 +345,7 @@ export class VtxMonitor implements Technique {
     this.#writeControlRegisters();
     this.#launched = true;
     if (this.#halted) this.#idle();
-    else this.#resume("launch");
+    else this.#resume();
   }
 
   /** Has the core execute a stub that ends in the gate page. */
@@ -423,11 +428,13 @@ export class VtxMonitor implements Technique {
     this.#guest.commit();
     this.#guestMemory.do("resume");
     for (let n = 0; n < SAVED_REGISTERS; n++) this.#port.read(this.#world.data + n * 4, 4);
-    this.#resume("resume");
+    this.#resume();
   }
 
-  #resume(stub: "launch" | "resume"): void {
-    this.#core.state.eip = this.#world.stub(stub);
+  /** The core goes on with VMLAUNCH the first time (a guest may begin asleep, so not always from the start), then VMRESUME. */
+  #resume(): void {
+    this.#core.state.eip = this.#world.stub(this.#entries === 0 ? "launch" : "resume");
+    this.#entries++;
   }
 
   /** An exit in the middle of event delivery: the event is still to come, unless the handler decided otherwise. */
@@ -445,8 +452,7 @@ export class VtxMonitor implements Technique {
       errorCode: hasErrorCode ? this.#vmread(FIELD.idtVectoringErrorCode) : NO_ERROR_CODE,
       instructionLength: type >= EVENT.softwareInterrupt ? this.#snapshot.instructionLength : 0,
     };
-    // The exit was for a fault and saved RF = 1; the event itself would have pushed the RF from before.
-    if (type !== EVENT.hardwareException) this.#virtual.flags &= ~FLAG.RF;
+    if (pushesRfClear(type, idtVectoring & 0xff, this.#virtual)) this.#virtual.flags &= ~FLAG.RF;
     this.#counts["events.reinjected"] = (this.#counts["events.reinjected"] as number) + 1;
   }
 
