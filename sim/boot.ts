@@ -2,7 +2,7 @@
  * How a guest comes into memory and into the processor: the state that a boot loader leaves (Multiboot Specification
  * 0.6.96, section 3), as a value, so that it is the same under every technique.
  */
-import { CELL, CpuState, CR0, GPR, RIGHTS, SEG } from "./cpu/state.ts";
+import { CELL, CpuState, CR0, GPR, RIGHTS, SEG, X87 } from "./cpu/state.ts";
 import type { GuestCpu } from "./techniques/monitor.ts";
 
 /** Bytes that a loader puts into guest-physical memory. */
@@ -92,6 +92,8 @@ export function bootCpu(image: GuestImage): GuestCpu {
   const state = new CpuState();
   state.set(CELL.cr0, CR0.PE | CR0.ET);
   state.flags = 2;
+  // As firmware leaves it: FNINIT.
+  state.set(X87.control, 0x37f);
   state.eip = image.entry;
   state.setSegment(SEG.cs, LOADER_CODE, 0, FLAT, CODE_RIGHTS);
   for (const segment of [SEG.es, SEG.ss, SEG.ds, SEG.fs, SEG.gs]) {

@@ -23,6 +23,7 @@ import * as ports from "./system/ports.ts";
 import * as segments from "./system/segments.ts";
 import * as tables from "./system/tables.ts";
 import { REASON } from "./vmx/reasons.ts";
+import { x87 } from "./x87/instructions.ts";
 
 export type Helper = (state: CpuState, env: Environment, u: MicroOp) => void;
 
@@ -182,6 +183,8 @@ const HELPER_TABLE = {
   rdpmc: (state, env) => misc.readPerformanceCounter(state, env),
   rdmsr: (state, env) => msr.readMsr(state, env),
   wrmsr: (state, env) => msr.writeMsr(state, env),
+  // ---- x87 ----
+  x87: (state, env, u) => x87(state, env, u),
   // ---- VMX ----
   vmxon: (state, env, u) => {
     if (!vmxPermits(state, env, REASON.vmxon)) return;

@@ -116,6 +116,8 @@ export const X87 = {
   /** Where 8-byte memory operands pass; holds nothing from one instruction to the next. */
   transfer: FIRST_X87 + cell(24),
 } as const;
+/** The cells of the x87, in units of 32 bits: they stay in the processor across VM exits. */
+export const X87_CELLS = { first: FIRST_X87, end: FIRST_X87 + cell(25) } as const;
 /** Cell of the significand of physical register `n`; sign and exponent are in the next cell. */
 export const x87RegisterCell = (n: number): number => FIRST_X87 + n * cell(2);
 

@@ -128,10 +128,10 @@ export function initialPage(page: VectorPage): Uint8Array {
 const dataDirectory = new URL("./data/", import.meta.url);
 const suffix = ".jsonl.gz";
 
-/** Names of the recorded families, sorted. */
+/** Names of the recorded families of integer instructions, sorted (x87.ts has the others). */
 export function vectorFamilies(): string[] {
   return readdirSync(dataDirectory)
-    .filter((name) => name.endsWith(suffix))
+    .filter((name) => name.endsWith(suffix) && !name.startsWith("x87-"))
     .map((name) => name.slice(0, -suffix.length))
     .sort();
 }

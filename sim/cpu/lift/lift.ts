@@ -10,9 +10,15 @@ import { CONTROL_FLOW } from "./control-flow.ts";
 import { type CodeMode, Lifter } from "./lifter.ts";
 import type { Rule } from "./rule.ts";
 import { SYSTEM, specialForm } from "./system.ts";
+import { X87_INSTRUCTIONS } from "./x87.ts";
 
 /** All modelled instructions by iced-x86's mnemonic. */
-export const INSTRUCTIONS: Readonly<Record<string, Rule>> = { ...ARITHMETIC, ...CONTROL_FLOW, ...SYSTEM };
+export const INSTRUCTIONS: Readonly<Record<string, Rule>> = {
+  ...ARITHMETIC,
+  ...CONTROL_FLOW,
+  ...SYSTEM,
+  ...X87_INSTRUCTIONS,
+};
 
 export interface Lifted {
   /** BEGIN, the instruction's own micro-ops, END or END_BRANCH. */

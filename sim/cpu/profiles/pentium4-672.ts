@@ -7,7 +7,8 @@
  * - what the pipelines take every cycle or so is charged its reciprocal throughput: independent neighbours hide its latency;
  * - what takes long (multiply, divide, carry chains) is charged its latency: the next instruction usually wants the result.
  * `OPT` in a source points to Intel's Optimization Reference Manual (248966), appendix C, family 0F model 3; its values are
- * not in results/published and were not checked against a copy, hence `derived`.
+ * not in results/published and were not checked against a copy, hence `derived`; so are those of `PRESCOTT`, Agner Fog's
+ * table of that name beyond the rows in results/published.
  *
  * The native column of Adams & Agesen is input: costs are chosen so that workloads/nano adds up to it (the arithmetic
  * stands with each cost, test/profiles checks it). Shorthand there, in cycles: `mov r,[m]` 1; `mov [m],r` 1; a
@@ -15,7 +16,7 @@
  *
  * Simplified: VM exits cost the same whatever their reason (the published one is a page fault's); a serialising
  * instruction has one price however much is in flight; CPUID reports the real processor, also where the simulator does
- * not model what it reports (x87, MMX, FXSR, SSE to SSE3, MONITOR, long mode, debug store, performance and thermal
+ * not model what it reports (MMX, FXSR, SSE to SSE3, MONITOR, long mode, debug store, performance and thermal
  * monitoring, EIST): such instructions stop the run as unmodelled. Leaf 4 (cache parameters) needs sub-leaves; it reads
  * as having none, so that enumeration ends and software falls back on the descriptors of leaf 2.
  */
@@ -204,6 +205,33 @@ export const pentium4_672: Profile = {
       1000,
       "no value published: saves and loads a register file and six segments, about twice intInner",
     ),
+    // x87, memory operands included
+    x87Add: derived(6, "PRESCOTT: latency 6"),
+    x87Multiply: derived(8, "PRESCOTT: latency 8"),
+    x87Divide: derived(45, "PRESCOTT: latency 45 at extended precision"),
+    x87Compare: derived(3, "PRESCOTT: latency 3"),
+    x87Load: derived(1, "PRESCOTT: throughput 1"),
+    x87LoadInteger: derived(6, "PRESCOTT: throughput 6 for 16 bits, fewer for others: the upper bound"),
+    x87LoadDecimal: derived(90, "PRESCOTT: about 90"),
+    x87Store: derived(2, "PRESCOTT: throughput 2 to 3: a store and a conversion"),
+    x87StoreInteger: derived(10, "PRESCOTT: latency 10"),
+    x87StoreDecimal: derived(478, "PRESCOTT: about 478"),
+    x87Exchange: derived(1, "PRESCOTT: throughput 1"),
+    x87Sign: derived(3, "PRESCOTT: latency 3"),
+    x87Constant: derived(2, "PRESCOTT: throughput 2 to 3"),
+    x87ConditionalMove: derived(6, "PRESCOTT: latency 6"),
+    x87SquareRoot: derived(45, "PRESCOTT: latency 45 at extended precision"),
+    x87Round: derived(28, "PRESCOTT: about 28"),
+    x87Scale: derived(93, "PRESCOTT: about 93"),
+    x87Extract: derived(44, "PRESCOTT: about 44"),
+    x87Remainder: derived(100, "PRESCOTT: about 100, by the operands"),
+    x87Initialize: derived(160, "PRESCOTT: FNINIT about 160; FNCLEX takes less, which is not modelled"),
+    x87LoadControl: derived(12, "PRESCOTT: throughput 12"),
+    x87StoreControl: derived(4, "PRESCOTT: throughput 3 to 6"),
+    x87StoreStatus: derived(10, "PRESCOTT: latency 10 to AX"),
+    x87Wait: derived(4, "PRESCOTT: 1 to 5: the middle"),
+    x87Environment: derived(100, "PRESCOTT: about 100"),
+    x87State: derived(420, "PRESCOTT: FNSAVE and FRSTOR 300 to 550: the middle"),
     // memory system
     pageCross: derived(31, "Intel's optimization manual: stalls on the order of the depth of the pipeline"),
     tlbSecondLevel: derived(0, "there is no second level"),

@@ -1,7 +1,7 @@
 /**
  * The guest's registers while the monitor has control: those that VM exits save are in the VMCS and are read, at
  * VMREAD's price, when a handler needs them; what a handler changed is written back, at VMWRITE's. General registers
- * but ESP, CR2 and the debug registers but DR7 are not in the VMCS: they stay in the processor.
+ * but ESP, CR2, the debug registers but DR7 and the x87 are not in the VMCS: they stay in the processor.
  */
 import {
   baseCell,
@@ -14,6 +14,7 @@ import {
   SEG,
   SEGMENT_COUNT,
   selectorCell,
+  X87_CELLS,
 } from "../../cpu/state.ts";
 import { FIELD, type VmcsField } from "../../cpu/vmx/fields.ts";
 import type { Requirements } from "../emulate.ts";
@@ -66,7 +67,8 @@ const PAIR_OF_ENCODING = new Map(
 
 /** Cells that stay in the processor across exits. */
 const PROCESSOR_CELLS = [CELL.cr2, CELL.dr0, CELL.dr1, CELL.dr2, CELL.dr3, CELL.dr6];
-const GENERAL = [GPR.eax, GPR.ecx, GPR.edx, GPR.ebx, GPR.ebp, GPR.esi, GPR.edi];
+/** General registers that an exit saves and an entry restores: all but ESP, which the VMCS holds. */
+export const SAVED_REGISTERS: readonly number[] = [GPR.eax, GPR.ecx, GPR.edx, GPR.ebx, GPR.ebp, GPR.esi, GPR.edi];
 
 /** What is known of the VMCS in an exit that is still being handled: encodings of fields and their values. */
 export type SavedRegisters = readonly (readonly [encoding: number, value: number])[];
@@ -141,16 +143,18 @@ export class GuestRegisters {
     for (const [cell] of this.#known.keys()) copy.set(cell, this.state.get(cell));
   }
 
-  /** General registers, CR2 and debug registers: from the processor. */
+  /** General registers, CR2, debug registers and the x87: from the processor. */
   takeProcessorRegisters(): void {
-    for (const cell of GENERAL) this.state.set(cell, this.#physical.get(cell));
+    for (const cell of SAVED_REGISTERS) this.state.set(cell, this.#physical.get(cell));
     for (const cell of PROCESSOR_CELLS) this.state.set(cell, this.#physical.get(cell));
+    copyX87(this.#physical, this.state);
   }
 
   /** The same, into the processor. */
   putProcessorRegisters(): void {
-    for (const cell of GENERAL) this.#physical.set(cell, this.state.get(cell));
+    for (const cell of SAVED_REGISTERS) this.#physical.set(cell, this.state.get(cell));
     for (const cell of PROCESSOR_CELLS) this.#physical.set(cell, this.state.get(cell));
+    copyX87(this.state, this.#physical);
   }
 
   /** All fields that hold guest registers, for loading a whole guest; nothing is compared. */
@@ -176,4 +180,8 @@ export class GuestRegisters {
     this.state.set(pair[0], value);
     this.#known.set(pair, value);
   }
+}
+
+function copyX87(from: CpuState, to: CpuState): void {
+  to.i32.set(from.i32.subarray(X87_CELLS.first, X87_CELLS.end), X87_CELLS.first);
 }
