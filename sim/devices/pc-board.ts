@@ -9,7 +9,7 @@
  *     COM2 -------- IRQ3 | 8259 pair -- INT -- LINT0 local APIC |
  *     COM1 -------- IRQ4 |                    (ExtINT: virtual wire)
  *     RTC --------- IRQ8 |
- *     8042 ---- IRQ1, 12 | 8042, port 92h -- A20, reset (callbacks: both are the processor's)
+ *     8042 ---- IRQ1, 12 | 8042, ports 92h, CF9h -- A20, reset (callbacks: both are the processor's)
  *
  * A vector of the local APIC is taken before an external one of the 8259s; the manual leaves the order open.
  */
@@ -21,6 +21,7 @@ import { I8254, type I8254State } from "./i8254.ts";
 import { I8259Pair, type I8259PairState } from "./i8259.ts";
 import { KeyboardController, type KeyboardControllerState } from "./keyboard-controller.ts";
 import { APIC, LocalApic, type LocalApicState } from "./lapic.ts";
+import { PCI_FIRST_PORT, PCI_FUNCTIONS, PCI_LAST_PORT, PciConfiguration, type PciState } from "./pci.ts";
 import { PORT_92, Port92 } from "./port92.ts";
 import { allOnes, type PortBus, type PortDevice, PortMap, type PortRange } from "./ports.ts";
 import { PostRegister } from "./post.ts";
@@ -78,6 +79,7 @@ export interface PcBoardState {
   readonly keyboardController: KeyboardControllerState;
   readonly port92: number;
   readonly vga: VgaState;
+  readonly pci: PciState;
   readonly apic: LocalApicState;
   readonly com1: UartState;
   readonly com2: UartState;
@@ -96,6 +98,7 @@ export class PcBoard implements Bus, Timed {
   readonly keyboardController: KeyboardController;
   readonly port92: Port92;
   readonly vga: VgaText;
+  readonly pci: PciConfiguration;
   readonly apic: LocalApic;
   readonly com1: Uart16550;
   readonly com2: Uart16550;
@@ -147,6 +150,7 @@ export class PcBoard implements Bus, Timed {
     });
     this.port92 = new Port92(onA20, onReset);
     this.vga = new VgaText(time);
+    this.pci = new PciConfiguration(PCI_FUNCTIONS, onReset);
     this.com1 = this.#serial(1, 4);
     this.com2 = this.#serial(2, 3);
     this.exit = new DebugExit(() => parts.onExit?.());
@@ -164,6 +168,7 @@ export class PcBoard implements Bus, Timed {
     this.keyboardController.reset();
     this.port92.reset();
     this.vga.reset();
+    this.pci.reset();
     this.#gateA20();
     this.com1.reset();
     this.com2.reset();
@@ -208,6 +213,7 @@ export class PcBoard implements Bus, Timed {
       keyboardController: this.keyboardController.save(),
       port92: this.port92.save(),
       vga: this.vga.save(),
+      pci: this.pci.save(),
       apic: this.apic.save(),
       com1: this.com1.save(),
       com2: this.com2.save(),
@@ -229,6 +235,7 @@ export class PcBoard implements Bus, Timed {
     this.keyboardController.restore(data.keyboardController);
     this.port92.restore(data.port92);
     this.vga.restore(data.vga);
+    this.pci.restore(data.pci);
     this.#gateA20();
     this.com1.restore(data.com1);
     this.com2.restore(data.com2);
@@ -361,8 +368,7 @@ export class PcBoard implements Bus, Timed {
       [0x3f8, 0x3ff, "slow", this.com1],
       [0x4d0, 0x4d1, "chipset", pic],
       [DIGEST_PORT, DIGEST_PORT + 3, "slow", this.digest],
-      // PCI configuration: the north bridge decodes it, no device answers.
-      [0xcf8, 0xcff, "northBridge", null],
+      [PCI_FIRST_PORT, PCI_LAST_PORT, "northBridge", this.pci],
     ];
     for (const [first, last, bus, device] of ranges) this.#ports.claim({ first, last, bus, device });
   }

@@ -135,12 +135,13 @@ describe("gate A20 and reset", () => {
     expect([board.a20, other.board.a20]).toEqual([false, false]);
   });
 
-  test("the keyboard controller's pulse and port 92h ask for a reset", () => {
+  test("the keyboard controller's pulse, port 92h and port CF9h ask for a reset", () => {
     let resets = 0;
     const { out } = machine({ onReset: () => resets++ });
     out(0x64, 0xfe);
     out(0x92, 0x01);
-    expect(resets).toBe(2);
+    out(0xcf9, 0x02, 0x06);
+    expect(resets).toBe(3);
   });
 
   test("keyboard and mouse interrupt on IRQ1 and IRQ12", () => {
@@ -179,6 +180,14 @@ describe("ports and addresses", () => {
     board.writePort(0x1234, 4, 0);
     expect([1, 2, 4].map((bytes) => board.readPort(0x1234, bytes))).toEqual([0xff, 0xffff, 0xffffffff]);
     expect(board.readPort(0xcfc, 4)).toBe(0xffffffff);
+  });
+
+  test("PCI configuration finds the host bridge, in every width", () => {
+    const { board } = machine();
+    board.writePort(0xcf8, 4, 0x8000_0000);
+    expect([board.readPort(0xcfc, 4), board.readPort(0xcfe, 2), board.readPort(0xcfd, 1)]).toEqual([
+      0x2774_8086, 0x2774, 0x80,
+    ]);
   });
 
   test("port 80h reads what was last written", () => {

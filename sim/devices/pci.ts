@@ -1,0 +1,207 @@
+/**
+ * PCI configuration space through mechanism #1 (PCI local bus specification 2.3, 3.2.2.3.2 and 6.1): a 32-bit address at
+ * CF8h, the data window at CFCh to CFFh in every width. Bus 0 has the board's functions; every other one is absent,
+ * reads all ones and ignores writes. The reset control register CF9h (ICH7 data sheet 13.7.5) lies among the
+ * ports: software sets bit 2 to reset the processor, bits 1 and 3 choose how hard.
+ *
+ * A function is its 256 bytes, and which bits of them software can change. Left out: no function has a base address
+ * register or interrupts by PCI yet, buses behind bridges, special cycles (device 31, function 7), extended
+ * configuration space; writes have no effect beyond the bytes.
+ */
+import { allOnes, type PortDevice } from "./ports.ts";
+
+export const PCI_FIRST_PORT = 0xcf8;
+export const PCI_LAST_PORT = 0xcff;
+const ADDRESS_PORT = 0xcf8;
+const RESET_PORT = 0xcf9;
+const DATA_PORT = 0xcfc;
+const ENABLE = 0x8000_0000;
+/** Bits 30:24 and 1:0 of the address are reserved and read as zero. */
+const ADDRESS_BITS = 0x80ff_fffc;
+const RESET_BITS = 0x0e;
+const RESET_CPU = 0x04;
+const SPACE_BYTES = 256;
+
+const HEADER = {
+  vendor: 0x00,
+  device: 0x02,
+  command: 0x04,
+  revision: 0x08,
+  classCode: 0x09,
+  headerType: 0x0e,
+} as const;
+/** Command: SERR# enable. */
+const SERR = 0x0100;
+const MULTIFUNCTION = 0x80;
+
+/** A function of bus 0, as its data sheet gives it. */
+export interface PciFunction {
+  readonly name: string;
+  readonly device: number;
+  readonly function: number;
+  readonly vendorId: number;
+  readonly deviceId: number;
+  readonly revision: number;
+  /** Base class, sub-class and programming interface, from the high byte down. */
+  readonly classCode: number;
+  readonly multifunction: boolean;
+  /** Command register after reset, and which of its bits software changes. */
+  readonly command: number;
+  readonly commandWritable: number;
+  /** Other registers: offset, byte after reset, mask of the bits that software changes. */
+  readonly registers: readonly (readonly [offset: number, value: number, writable: number])[];
+}
+
+/** PAM0 to PAM6: what lies at C0000h to FFFFFh. */
+const PAM_REGISTERS = [0x90, 0x91, 0x92, 0x93, 0x94, 0x95, 0x96].map((offset) => [offset, 0, 0x33] as const);
+/** PIRQA to PIRQH: bit 7, not routed. */
+const PIRQ_REGISTERS = [0x60, 0x61, 0x62, 0x63, 0x68, 0x69, 0x6a, 0x6b].map((offset) => [offset, 0x80, 0x8f] as const);
+
+export const PCI_FUNCTIONS: readonly PciFunction[] = [
+  {
+    name: "host bridge of the 82955X",
+    device: 0,
+    function: 0,
+    vendorId: 0x8086,
+    deviceId: 0x2774,
+    revision: 0,
+    classCode: 0x06_00_00,
+    multifunction: false,
+    // Memory space and bus master are always on.
+    command: 0x0006,
+    commandWritable: SERR,
+    registers: PAM_REGISTERS,
+  },
+  {
+    name: "LPC interface bridge of the ICH7 (the ISA bridge)",
+    device: 31,
+    function: 0,
+    vendorId: 0x8086,
+    deviceId: 0x27b8,
+    revision: 1,
+    classCode: 0x06_01_00,
+    multifunction: true,
+    command: 0x0007,
+    commandWritable: SERR,
+    registers: PIRQ_REGISTERS,
+  },
+];
+
+export interface PciState {
+  readonly address: number;
+  readonly resetControl: number;
+  /** Configuration space of each function, in the order of PCI_FUNCTIONS. */
+  readonly spaces: readonly (readonly number[])[];
+}
+
+interface Space {
+  /** Device and function as in bits 15:8 of the address. */
+  readonly selector: number;
+  readonly initial: Uint8Array;
+  readonly writable: Uint8Array;
+  readonly bytes: Uint8Array;
+}
+
+export class PciConfiguration implements PortDevice {
+  readonly width = 4;
+  readonly #spaces: readonly Space[];
+  readonly #onReset: () => void;
+  #address = 0;
+  #resetControl = 0;
+
+  /** `onReset`: software has asked for a reset of the processor at port CF9h. */
+  constructor(functions: readonly PciFunction[], onReset: () => void) {
+    this.#spaces = functions.map(spaceOf);
+    this.#onReset = onReset;
+  }
+
+  reset(): void {
+    this.#address = 0;
+    this.#resetControl = 0;
+    for (const { bytes, initial } of this.#spaces) bytes.set(initial);
+  }
+
+  save(): PciState {
+    return {
+      address: this.#address,
+      resetControl: this.#resetControl,
+      spaces: this.#spaces.map(({ bytes }) => Array.from(bytes)),
+    };
+  }
+
+  restore(data: PciState): void {
+    this.#address = data.address;
+    this.#resetControl = data.resetControl;
+    for (const [index, { bytes }] of this.#spaces.entries()) bytes.set(data.spaces[index] as readonly number[]);
+  }
+
+  readPort(port: number, bytes: number): number {
+    if (port === ADDRESS_PORT && bytes === 4) return this.#address;
+    if (port === RESET_PORT && bytes === 1) return this.#resetControl;
+    const space = this.#selected(port);
+    if (space === undefined) return allOnes(bytes);
+    let value = 0;
+    const offset = this.#offset(port);
+    for (let i = 0; i < bytes; i++) value += (space.bytes[offset + i] as number) * 2 ** (8 * i);
+    return value;
+  }
+
+  writePort(port: number, bytes: number, value: number): void {
+    // Only a 32-bit write reaches the address; narrower ones are plain ports, of which one is the reset control.
+    if (port === ADDRESS_PORT && bytes === 4) {
+      this.#address = (value & ADDRESS_BITS) >>> 0;
+      return;
+    }
+    if (port === RESET_PORT && bytes === 1) {
+      this.#writeResetControl(value);
+      return;
+    }
+    const space = this.#selected(port);
+    if (space === undefined) return;
+    const offset = this.#offset(port);
+    for (let i = 0; i < bytes; i++) {
+      const writable = space.writable[offset + i] as number;
+      const before = space.bytes[offset + i] as number;
+      space.bytes[offset + i] = (before & ~writable) | ((value >>> (8 * i)) & writable);
+    }
+  }
+
+  #writeResetControl(value: number): void {
+    const rises = (value & ~this.#resetControl & RESET_CPU) !== 0;
+    this.#resetControl = value & RESET_BITS;
+    if (rises) this.#onReset();
+  }
+
+  /** The function that the address selects for an access to the data window. */
+  #selected(port: number): Space | undefined {
+    if (port < DATA_PORT || (this.#address & ENABLE) === 0) return undefined;
+    const selector = (this.#address >>> 8) & 0xffff;
+    return this.#spaces.find((space) => space.selector === selector);
+  }
+
+  #offset(port: number): number {
+    return (this.#address & 0xfc) + (port - DATA_PORT);
+  }
+}
+
+function spaceOf(pciFunction: PciFunction): Space {
+  const initial = new Uint8Array(SPACE_BYTES);
+  const writable = new Uint8Array(SPACE_BYTES);
+  const word = (array: Uint8Array, at: number, value: number): void => {
+    array[at] = value & 0xff;
+    array[at + 1] = value >> 8;
+  };
+  word(initial, HEADER.vendor, pciFunction.vendorId);
+  word(initial, HEADER.device, pciFunction.deviceId);
+  word(initial, HEADER.command, pciFunction.command);
+  word(writable, HEADER.command, pciFunction.commandWritable);
+  initial[HEADER.revision] = pciFunction.revision;
+  for (let i = 0; i < 3; i++) initial[HEADER.classCode + i] = (pciFunction.classCode >> (8 * i)) & 0xff;
+  initial[HEADER.headerType] = pciFunction.multifunction ? MULTIFUNCTION : 0;
+  for (const [offset, value, mask] of pciFunction.registers) {
+    initial[offset] = value;
+    writable[offset] = mask;
+  }
+  const selector = (pciFunction.device << 3) | pciFunction.function;
+  return { selector, initial, writable, bytes: initial.slice() };
+}
