@@ -19,7 +19,6 @@ import {
   temporaryCell,
   VECTOR,
 } from "../../cpu/state.ts";
-import { DR6_BD } from "../../cpu/system/debug.ts";
 import { combineFaults, type DeliveryEvent, deliver, type EventKind } from "../../cpu/system/delivery.ts";
 import { EVENT, INTERRUPTION } from "../../cpu/vmx/controls.ts";
 import type { VmxEvent } from "../../cpu/vmx/exits.ts";
@@ -28,6 +27,7 @@ import type { Shadow } from "../../memory/shadow.ts";
 import type { RunEnd } from "../../result.ts";
 import { type Emulator, requirements } from "../emulate.ts";
 import type { VirtualEnvironment } from "../virtual-environment.ts";
+import { pushesRfClear } from "./event-injection.ts";
 import type { GuestMemory } from "./guest-memory.ts";
 import type { GuestRegisters } from "./guest-registers.ts";
 import type { PhysicalTimer } from "./physical-timer.ts";
@@ -324,15 +324,6 @@ function deliverInSoftware(context: HandlerContext): void {
   } else {
     unmodelled(context, signal.detail);
   }
-}
-
-/**
- * Whether an event whose delivery a fault interrupted pushes RF = 0. The exit has saved RF = 1, for the fault; the event
- * itself pushes 1 only if it is a fault too. #DB is one when it reports an access to debug registers.
- */
-export function pushesRfClear(type: number, vector: number, virtual: CpuState): boolean {
-  if (type !== EVENT.hardwareException) return true;
-  return vector === VECTOR.DF || (vector === VECTOR.DB && (virtual.get(CELL.dr6) & DR6_BD) === 0);
 }
 
 /** The event that was being delivered when the exit came. */

@@ -10,9 +10,7 @@ import { TICKS_PER_CYCLE, type Timed } from "../../clock.ts";
 import type { Bus } from "../../cpu/bus.ts";
 import type { Core } from "../../cpu/core.ts";
 import { costTicks, type Profile } from "../../cpu/profiles/profile.ts";
-import { BLOCKING, CELL, CpuState, CR0, CR4, FLAG, NO_ERROR_CODE, type SavedState } from "../../cpu/state.ts";
-import { EVENT, INTERRUPTION, PROCESSOR_BASED } from "../../cpu/vmx/controls.ts";
-import type { VmxEvent } from "../../cpu/vmx/exits.ts";
+import { CELL, CpuState, CR0, CR4, FLAG, type SavedState } from "../../cpu/state.ts";
 import { FIELD, type VmcsField } from "../../cpu/vmx/fields.ts";
 import { exitReasonName } from "../../cpu/vmx/reasons.ts";
 import { Vmcs } from "../../cpu/vmx/vmcs.ts";
@@ -28,10 +26,11 @@ import type { GuestCpu, Technique, TechniqueLimits } from "../monitor.ts";
 import { MonitorMemory } from "../monitor-memory.ts";
 import { VirtualEnvironment } from "../virtual-environment.ts";
 import { fixedControls, writeControls } from "./controls.ts";
+import { EventInjection } from "./event-injection.ts";
 import { copyGuest, GuestMemory } from "./guest-memory.ts";
 import { hiddenFromGuest } from "./guest-profile.ts";
-import { GuestRegisters, type SavedRegisters } from "./guest-registers.ts";
-import { type HandlerContext, handleExit, pushesRfClear } from "./handlers.ts";
+import { GuestRegisters, SAVED_REGISTERS, type SavedRegisters } from "./guest-registers.ts";
+import { type HandlerContext, handleExit } from "./handlers.ts";
 import { GATE, HostWorld } from "./host-world.ts";
 import { PhysicalTimer } from "./physical-timer.ts";
 
@@ -92,6 +91,7 @@ export class VtxMonitor implements Technique {
   readonly #guest: GuestRegisters;
   readonly #virtual: CpuState;
   readonly #timer: PhysicalTimer;
+  readonly #events: EventInjection;
   readonly #handlers: HandlerContext;
   readonly #snapshot: ExitSnapshot = {
     reason: 0,
@@ -106,12 +106,9 @@ export class VtxMonitor implements Technique {
   #entries = 0;
   /** The guest executed HLT and waits for a virtual interrupt. */
   #halted = false;
-  #processorControls = 0;
   /** The guest's CR0 and CR4 as the VMCS has them; none yet. */
   #writtenCr0 = Number.NaN;
   #writtenCr4 = Number.NaN;
-  /** Event that the next entry injects; null for none. */
-  #injection: VmxEvent | null = null;
   #end: RunEnd | null = null;
   readonly #counts: Record<string, number> = {
     "events.injected": 0,
@@ -155,6 +152,16 @@ export class VtxMonitor implements Technique {
     };
     this.#guest = new GuestRegisters(this.#virtual, core.state, vmcs);
     this.#timer = new PhysicalTimer(this.#port, this.#guestMemory, ledger.clock, parts.busClock);
+    this.#events = new EventInjection({
+      vmcs,
+      snapshot: this.#snapshot,
+      virtual: this.#virtual,
+      board,
+      steps: this.#guestMemory,
+      timer: this.#timer,
+      clock: ledger.clock,
+      counts: this.#counts,
+    });
     this.#handlers = {
       snapshot: this.#snapshot,
       virtual: this.#virtual,
@@ -166,7 +173,7 @@ export class VtxMonitor implements Technique {
       timer: this.#timer,
       vectoringErrorCode: () => this.#vmread(FIELD.idtVectoringErrorCode),
       inject: (event) => {
-        this.#injection = event;
+        this.#events.pending = event;
       },
       halt: () => {
         this.#halted = true;
@@ -291,7 +298,7 @@ export class VtxMonitor implements Technique {
       free: this.#world.saveFree(),
       shadow: this.shadow.save(),
       exits: this.log.statistics(),
-      processorControls: this.#processorControls,
+      processorControls: this.#events.processorControls,
       armed: this.#timer.armedFor,
       counts: { ...this.#counts, device: this.#guestMemory.deviceAccesses },
     };
@@ -308,7 +315,7 @@ export class VtxMonitor implements Technique {
     this.#world.restoreFree(from.free);
     this.shadow.restore(from.shadow);
     this.log.restore(from.exits);
-    this.#processorControls = from.processorControls;
+    this.#events.processorControls = from.processorControls;
     this.#writtenCr0 = from.launched ? this.#virtual.cr0 : Number.NaN;
     this.#writtenCr4 = from.launched ? this.#virtual.cr4 : Number.NaN;
     this.#timer.armedFor = from.armed;
@@ -336,7 +343,7 @@ export class VtxMonitor implements Technique {
     this.#execute("begin");
     this.#timer.enable();
     const fixed = fixedControls(this.#core.env.profile);
-    this.#processorControls = fixed.processorBased;
+    this.#events.processorControls = fixed.processorBased;
     writeControls((field, value) => this.#vmwrite(field, value), fixed, this.#world);
     this.#guest.writeAll();
     this.#vmwrite(FIELD.guestActivity, 0);
@@ -379,7 +386,9 @@ export class VtxMonitor implements Technique {
     const snapshot = this.#snapshot;
     this.#port.service = ledger.account("monitor", "service:exit");
     this.#guestMemory.do("dispatch");
-    for (let n = 0; n < SAVED_REGISTERS; n++) this.#port.write(this.#world.data + n * 4, 4, 0);
+    for (const [n, cell] of SAVED_REGISTERS.entries()) {
+      this.#port.write(this.#world.data + n * 4, 4, this.#core.state.get(cell));
+    }
     this.#guestMemory.do("snapshot");
     snapshot.reason = this.#vmread(FIELD.exitReason);
     snapshot.qualification = this.#vmread(FIELD.qualification);
@@ -387,7 +396,7 @@ export class VtxMonitor implements Technique {
     snapshot.errorCode = this.#vmread(FIELD.exitErrorCode);
     snapshot.idtVectoring = this.#vmread(FIELD.idtVectoring);
     snapshot.instructionLength = this.#vmread(FIELD.exitInstructionLength);
-    this.#injection = null;
+    this.#events.pending = null;
     this.#guest.begin();
     const { eip } = this.#virtual;
     const cs = this.#vmx.lastExit?.cs ?? 0;
@@ -412,14 +421,15 @@ export class VtxMonitor implements Technique {
 
   /** Devices, interrupts, injection, and back into the guest or to sleep. */
   #afterExit(): void {
-    this.#reinject();
+    if (this.#handlers.delivered !== true) this.#events.reinject();
+    this.#handlers.delivered = false;
     // The trap of single step on HLT wakes the guest at once.
-    if (this.#injection !== null) this.#halted = false;
+    if (this.#events.pending !== null) this.#halted = false;
     if (this.#halted) {
       this.#idle();
       return;
     }
-    this.#events();
+    this.#events.prepareEntry();
     this.#enterGuest();
   }
 
@@ -427,7 +437,7 @@ export class VtxMonitor implements Technique {
     this.#writeControlRegisters();
     this.#guest.commit();
     this.#guestMemory.do("resume");
-    for (let n = 0; n < SAVED_REGISTERS; n++) this.#port.read(this.#world.data + n * 4, 4);
+    for (const n of SAVED_REGISTERS.keys()) this.#port.read(this.#world.data + n * 4, 4);
     this.#resume();
   }
 
@@ -435,80 +445,6 @@ export class VtxMonitor implements Technique {
   #resume(): void {
     this.#core.state.eip = this.#world.stub(this.#entries === 0 ? "launch" : "resume");
     this.#entries++;
-  }
-
-  /** An exit in the middle of event delivery: the event is still to come, unless the handler decided otherwise. */
-  #reinject(): void {
-    const { idtVectoring } = this.#snapshot;
-    if ((idtVectoring & INTERRUPTION.VALID) === 0 || this.#injection !== null || this.#handlers.delivered === true) {
-      this.#handlers.delivered = false;
-      return;
-    }
-    const hasErrorCode = (idtVectoring & INTERRUPTION.ERROR_CODE) !== 0;
-    const type = (idtVectoring >>> 8) & 7;
-    this.#injection = {
-      type,
-      vector: idtVectoring & 0xff,
-      errorCode: hasErrorCode ? this.#vmread(FIELD.idtVectoringErrorCode) : NO_ERROR_CODE,
-      instructionLength: type >= EVENT.softwareInterrupt ? this.#snapshot.instructionLength : 0,
-    };
-    if (pushesRfClear(type, idtVectoring & 0xff, this.#virtual)) this.#virtual.flags &= ~FLAG.RF;
-    this.#counts["events.reinjected"] = (this.#counts["events.reinjected"] as number) + 1;
-  }
-
-  /** Virtual devices and interrupts; writes the injection, the interrupt window and the physical timer. */
-  #events(): void {
-    const state = this.#virtual;
-    const board = this.#board;
-    this.#guestMemory.do("events");
-    const now = this.#ledger.clock.now;
-    if (board.nextDeadline() <= now) board.due(now);
-    let window = false;
-    if (board.interruptLine) {
-      const blocked = (state.get(CELL.interruptibility) & (BLOCKING.STI | BLOCKING.MOV_SS)) !== 0;
-      const pendingTrap = state.get(CELL.pendingDebug) !== 0;
-      if (this.#injection === null && !blocked && !pendingTrap && (state.flags & FLAG.IF) !== 0) {
-        this.#guestMemory.do("inject");
-        const vector = board.acknowledgeInterrupt();
-        state.flags &= ~FLAG.RF;
-        this.#injection = {
-          type: EVENT.externalInterrupt,
-          vector,
-          errorCode: NO_ERROR_CODE,
-          instructionLength: 0,
-        };
-      } else {
-        window = true;
-      }
-    }
-    this.#setWindow(window);
-    this.#writeInjection();
-    this.#timer.arm(board.nextDeadline());
-  }
-
-  #setWindow(open: boolean): void {
-    const bit = PROCESSOR_BASED.interruptWindowExiting;
-    const wanted = open ? this.#processorControls | bit : this.#processorControls & ~bit;
-    if (wanted === this.#processorControls) return;
-    this.#processorControls = wanted;
-    if (open) this.#counts["events.interrupt-windows"] = (this.#counts["events.interrupt-windows"] as number) + 1;
-    this.#vmwrite(FIELD.processorBased, wanted);
-  }
-
-  #writeInjection(): void {
-    const event = this.#injection;
-    if (event === null) return;
-    const hasErrorCode = event.errorCode !== NO_ERROR_CODE;
-    this.#counts["events.injected"] = (this.#counts["events.injected"] as number) + 1;
-    this.#vmwrite(
-      FIELD.entryInterruption,
-      (event.vector | (event.type << 8) | (hasErrorCode ? INTERRUPTION.ERROR_CODE : 0) | INTERRUPTION.VALID) >>> 0,
-    );
-    if (hasErrorCode) this.#vmwrite(FIELD.entryErrorCode, event.errorCode);
-    if (event.instructionLength !== 0) this.#vmwrite(FIELD.entryInstructionLength, event.instructionLength);
-    if (event.type === EVENT.nmi || event.type === EVENT.externalInterrupt) {
-      if (this.#virtual.get(CELL.activity) !== 0) this.#virtual.set(CELL.activity, 0);
-    }
   }
 
   /** The guest is in HLT: wakes it when an interrupt is due, else sleeps until one may be. */
@@ -519,7 +455,7 @@ export class VtxMonitor implements Technique {
     const open = (this.#virtual.flags & FLAG.IF) !== 0;
     if (board.interruptLine && open) {
       this.#halted = false;
-      this.#events();
+      this.#events.prepareEntry();
       this.#enterGuest();
       return;
     }
@@ -602,9 +538,6 @@ export class VtxMonitor implements Technique {
     return { ...this.#place(), kind };
   }
 }
-
-/** General registers that an exit saves and an entry restores: all but ESP, which the VMCS holds. */
-const SAVED_REGISTERS = 7;
 
 /** Registers of which the monitor holds the guest's version. */
 const HELD_BY_MONITOR = [CELL.cr0, CELL.cr3, CELL.cr4, CELL.apicBase, CELL.featureControl, CELL.miscEnable, CELL.pat];

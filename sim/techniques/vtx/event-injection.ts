@@ -1,0 +1,114 @@
+/**
+ * What the guest finds when it runs again besides its registers: the event that VM entry injects, the interrupt window,
+ * and the physical timer set for the next virtual deadline (SDM vol. 3, 27.6, 28.2.4).
+ */
+import type { Clock } from "../../clock.ts";
+import { BLOCKING, CELL, type CpuState, FLAG, NO_ERROR_CODE, VECTOR } from "../../cpu/state.ts";
+import { DR6_BD } from "../../cpu/system/debug.ts";
+import { EVENT, INTERRUPTION, PROCESSOR_BASED } from "../../cpu/vmx/controls.ts";
+import type { VmxEvent } from "../../cpu/vmx/exits.ts";
+import { FIELD } from "../../cpu/vmx/fields.ts";
+import type { VmcsPort } from "./guest-registers.ts";
+import type { ExitSnapshot, VirtualBoard } from "./monitor.ts";
+import type { PhysicalTimer } from "./physical-timer.ts";
+import type { VtxStep } from "./steps.ts";
+
+export interface EventInjectionParts {
+  readonly vmcs: VmcsPort;
+  readonly snapshot: Readonly<ExitSnapshot>;
+  readonly virtual: CpuState;
+  readonly board: VirtualBoard;
+  readonly steps: { do(step: VtxStep): void };
+  readonly timer: PhysicalTimer;
+  readonly clock: Clock;
+  /** Counters `events.*`. */
+  readonly counts: Record<string, number>;
+}
+
+export class EventInjection {
+  /** Event that the next entry injects; null for none. */
+  pending: VmxEvent | null = null;
+  /** Processor-based controls as the VMCS has them. */
+  processorControls = 0;
+  readonly #parts: EventInjectionParts;
+
+  constructor(parts: EventInjectionParts) {
+    this.#parts = parts;
+  }
+
+  /** After an exit in the middle of event delivery: the event is still to come, unless the handler chose another. */
+  reinject(): void {
+    const { snapshot, vmcs, virtual } = this.#parts;
+    const { idtVectoring, instructionLength } = snapshot;
+    if ((idtVectoring & INTERRUPTION.VALID) === 0 || this.pending !== null) return;
+    const hasErrorCode = (idtVectoring & INTERRUPTION.ERROR_CODE) !== 0;
+    const type = (idtVectoring >>> 8) & 7;
+    this.pending = {
+      type,
+      vector: idtVectoring & 0xff,
+      errorCode: hasErrorCode ? vmcs.read(FIELD.idtVectoringErrorCode) : NO_ERROR_CODE,
+      instructionLength: type >= EVENT.softwareInterrupt ? instructionLength : 0,
+    };
+    if (pushesRfClear(type, idtVectoring & 0xff, virtual)) virtual.flags &= ~FLAG.RF;
+    this.#count("events.reinjected");
+  }
+
+  /** Lets virtual devices act, then writes the injection and the interrupt window, and sets the physical timer. */
+  prepareEntry(): void {
+    const { steps, clock, board, timer } = this.#parts;
+    steps.do("events");
+    if (board.nextDeadline() <= clock.now) board.due(clock.now);
+    const waits = board.interruptLine && !this.#takeInterrupt();
+    this.#setWindow(waits);
+    this.#writeInjection();
+    timer.arm(board.nextDeadline());
+  }
+
+  /** Takes the waiting virtual interrupt if the guest is open to it and nothing else is injected. */
+  #takeInterrupt(): boolean {
+    const { virtual, steps, board } = this.#parts;
+    const blocked = (virtual.get(CELL.interruptibility) & (BLOCKING.STI | BLOCKING.MOV_SS)) !== 0;
+    const pendingTrap = virtual.get(CELL.pendingDebug) !== 0;
+    if (this.pending !== null || blocked || pendingTrap || (virtual.flags & FLAG.IF) === 0) return false;
+    steps.do("inject");
+    const vector = board.acknowledgeInterrupt();
+    virtual.flags &= ~FLAG.RF;
+    this.pending = { type: EVENT.externalInterrupt, vector, errorCode: NO_ERROR_CODE, instructionLength: 0 };
+    return true;
+  }
+
+  #setWindow(open: boolean): void {
+    const bit = PROCESSOR_BASED.interruptWindowExiting;
+    const wanted = open ? this.processorControls | bit : this.processorControls & ~bit;
+    if (wanted === this.processorControls) return;
+    this.processorControls = wanted;
+    if (open) this.#count("events.interrupt-windows");
+    this.#parts.vmcs.write(FIELD.processorBased, wanted);
+  }
+
+  #writeInjection(): void {
+    const { vmcs, virtual } = this.#parts;
+    const event = this.pending;
+    if (event === null) return;
+    const hasErrorCode = event.errorCode !== NO_ERROR_CODE;
+    const information = event.vector | (event.type << 8) | (hasErrorCode ? INTERRUPTION.ERROR_CODE : 0);
+    this.#count("events.injected");
+    vmcs.write(FIELD.entryInterruption, (information | INTERRUPTION.VALID) >>> 0);
+    if (hasErrorCode) vmcs.write(FIELD.entryErrorCode, event.errorCode);
+    if (event.instructionLength !== 0) vmcs.write(FIELD.entryInstructionLength, event.instructionLength);
+    virtual.set(CELL.activity, 0);
+  }
+
+  #count(name: string): void {
+    this.#parts.counts[name] = (this.#parts.counts[name] ?? 0) + 1;
+  }
+}
+
+/**
+ * Whether an event whose delivery a fault interrupted pushes RF = 0. The exit has saved RF = 1, for the fault; the event
+ * itself pushes 1 only if it is a fault too. #DB is one when it reports an access to debug registers.
+ */
+export function pushesRfClear(type: number, vector: number, virtual: CpuState): boolean {
+  if (type !== EVENT.hardwareException) return true;
+  return vector === VECTOR.DF || (vector === VECTOR.DB && (virtual.get(CELL.dr6) & DR6_BD) === 0);
+}
