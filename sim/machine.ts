@@ -48,6 +48,8 @@ export interface MachineOptions {
   readonly seed: number;
   /** Shifts the guest's timer crystal against the clock, in ticks. */
   readonly timerPhase?: number;
+  /** Contents of the guest's disks on the primary IDE channel, two at most; never modified. */
+  readonly disks?: readonly Uint8Array[];
   /** How the guest's pages are spread over RAM; no effect on a guest, only tests use "shuffled". */
   readonly pmapLayout?: PmapLayout;
   /** Longest block in instructions; never changes a result. */
@@ -103,6 +105,7 @@ export class Machine {
       },
       timerPhase: options.timerPhase ?? 0,
       memoryBytes: guestBytes,
+      ...(options.disks === undefined ? {} : { disks: options.disks }),
     };
     this.#physicalBoard = new PcBoard({
       board,

@@ -9,6 +9,7 @@
  *     COM2 -------- IRQ3 | 8259 pair -- INT -- LINT0 local APIC |
  *     COM1 -------- IRQ4 |                    (ExtINT: virtual wire)
  *     RTC --------- IRQ8 |
+ *     ATA disks -- IRQ14 |
  *     8042 ---- IRQ1, 12 | 8042, ports 92h, CF9h -- A20, reset (callbacks: both are the processor's)
  *
  * A vector of the local APIC is taken before an external one of the 8259s; the manual leaves the order open.
@@ -17,8 +18,10 @@ import { Alarms, type Timed } from "../clock.ts";
 import type { Bus, BusCharge } from "../cpu/bus.ts";
 import type { BoardFile, BusCost, BusTicks } from "./board.ts";
 import { CONSOLE_PORT, DEBUG_EXIT_PORT, DebugConsole, DebugExit, DIGEST_PORT, DigestPort } from "./debug.ts";
+import { DiskImage } from "./disk-image.ts";
 import { I8254, type I8254State } from "./i8254.ts";
 import { I8259Pair, type I8259PairState } from "./i8259.ts";
+import { IDE_CONTROL_PORT, IDE_FIRST_PORT, IDE_LAST_PORT, IdeChannel, type IdeState } from "./ide.ts";
 import { KeyboardController, type KeyboardControllerState } from "./keyboard-controller.ts";
 import { APIC, LocalApic, type LocalApicState } from "./lapic.ts";
 import { PCI_FIRST_PORT, PCI_FUNCTIONS, PCI_LAST_PORT, PciConfiguration, type PciState } from "./pci.ts";
@@ -58,6 +61,8 @@ export interface PcBoardParts {
   readonly timerPhase?: number;
   /** RAM of the guest, which the CMOS RAM tells firmware; 1 MB if not given. */
   readonly memoryBytes?: number;
+  /** Contents of the disks on the primary IDE channel, two at most; never modified. */
+  readonly disks?: readonly Uint8Array[];
   /** What the calendar shows at power-on. */
   readonly startDate?: CalendarDate;
   /** An access may have moved a deadline or an interrupt line: the core looks at both at the next boundary. */
@@ -80,6 +85,7 @@ export interface PcBoardState {
   readonly port92: number;
   readonly vga: VgaState;
   readonly pci: PciState;
+  readonly ide: IdeState;
   readonly apic: LocalApicState;
   readonly com1: UartState;
   readonly com2: UartState;
@@ -99,6 +105,7 @@ export class PcBoard implements Bus, Timed {
   readonly port92: Port92;
   readonly vga: VgaText;
   readonly pci: PciConfiguration;
+  readonly ide: IdeChannel;
   readonly apic: LocalApic;
   readonly com1: Uart16550;
   readonly com2: Uart16550;
@@ -136,9 +143,11 @@ export class PcBoard implements Bus, Timed {
       },
     };
     this.timer = new I8254(time, irq0, parts.timerPhase);
+    const images = (parts.disks ?? []).map((base) => new DiskImage(base));
+    this.ide = new IdeChannel(images, pic.line(14));
     this.rtc = new Rtc(time, pic.line(8), parts.startDate ?? DEFAULT_START_DATE, {
       memoryBytes: parts.memoryBytes ?? 0x10_0000,
-      disk: null,
+      disk: images[0]?.geometry ?? null,
     });
     const onA20 = (): void => this.#gateA20();
     const onReset = (): void => parts.onReset?.();
@@ -169,6 +178,7 @@ export class PcBoard implements Bus, Timed {
     this.port92.reset();
     this.vga.reset();
     this.pci.reset();
+    this.ide.reset();
     this.#gateA20();
     this.com1.reset();
     this.com2.reset();
@@ -214,6 +224,7 @@ export class PcBoard implements Bus, Timed {
       port92: this.port92.save(),
       vga: this.vga.save(),
       pci: this.pci.save(),
+      ide: this.ide.save(),
       apic: this.apic.save(),
       com1: this.com1.save(),
       com2: this.com2.save(),
@@ -236,6 +247,7 @@ export class PcBoard implements Bus, Timed {
     this.port92.restore(data.port92);
     this.vga.restore(data.vga);
     this.pci.restore(data.pci);
+    this.ide.restore(data.ide);
     this.#gateA20();
     this.com1.restore(data.com1);
     this.com2.restore(data.com2);
@@ -370,6 +382,10 @@ export class PcBoard implements Bus, Timed {
       [DIGEST_PORT, DIGEST_PORT + 3, "slow", this.digest],
       [PCI_FIRST_PORT, PCI_LAST_PORT, "northBridge", this.pci],
     ];
+    if (this.ide.disks.length > 0) {
+      this.#ports.claim({ first: IDE_FIRST_PORT, last: IDE_LAST_PORT, bus: "chipset", device: this.ide });
+      this.#ports.claim({ first: IDE_CONTROL_PORT, last: IDE_CONTROL_PORT, bus: "chipset", device: this.ide });
+    }
     for (const [first, last, bus, device] of ranges) this.#ports.claim({ first, last, bus, device });
   }
 

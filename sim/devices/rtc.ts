@@ -14,6 +14,7 @@
  * absent; the century byte is RAM, and no carry reaches it.
  */
 import type { Timed } from "../clock.ts";
+import type { Geometry } from "./disk-image.ts";
 import type { InterruptLine } from "./i8259.ts";
 import type { PortDevice } from "./ports.ts";
 import { type Frequency, PulseClock, type TimeBase } from "./time.ts";
@@ -74,7 +75,7 @@ export interface CmosContents {
   /** RAM in bytes, from address 0. */
   readonly memoryBytes: number;
   /** Geometry of the first disk, null when there is none. */
-  readonly disk: { readonly cylinders: number; readonly heads: number; readonly sectors: number } | null;
+  readonly disk: Geometry | null;
 }
 
 /** Plain data; times in pulses of the crystal. */

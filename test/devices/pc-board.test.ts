@@ -160,6 +160,26 @@ describe("gate A20 and reset", () => {
   });
 });
 
+describe("disks", () => {
+  test("a board without disks has no IDE ports; with one it interrupts on IRQ14, and the CMOS RAM knows it", () => {
+    expect(machine().board.readPort(0x1f7, 1)).toBe(0xff);
+    const image = new Uint8Array(1008 * 512).fill(0x5a, 512, 1024);
+    const { board, out, openPic, charges } = machine({ disks: [image] });
+    openPic();
+    out(0x70, 0x19);
+    expect(board.readPort(0x71, 1)).toBe(47);
+    out(0x1f6, 0xe0);
+    out(0x1f2, 1);
+    out(0x1f3, 1);
+    out(0x1f7, 0x20);
+    expect(board.pic.isRequested(14)).toBe(true);
+    charges.length = 0;
+    expect(board.readPort(0x1f0, 4)).toBe(0x5a5a5a5a);
+    expect(charges).toEqual(["chipsetPortRead"]);
+    expect(board.readPort(0x1f7, 1)).toBe(0x58);
+  });
+});
+
 describe("ports and addresses", () => {
   test("the clock's RAM tells how much memory there is, and its periodic interrupt is IRQ8", () => {
     const { board, time, out, openPic } = machine({ memoryBytes: 32 * 1024 * 1024 });
