@@ -129,7 +129,7 @@ export function coverageDocument(rows: readonly CoverageRow[] = coverageRows()):
 
 const NOTES: readonly string[] = [
   "What else stops the run as `unmodelled`: real-address and virtual-8086 mode, hardware task switches, CR4.PAE, CR4.VME",
-  "and CR4.PVI, breakpoints in DR7, EFER.LME, and fetching code from outside RAM.",
+  "and CR4.PVI, breakpoints in DR7, EFER.LME, x87 errors with CR0.NE clear, and fetching code from outside RAM.",
   "",
   "The columns:",
   "",
