@@ -1,7 +1,7 @@
 // The x87 around its arithmetic, which test/vectors/x87.test.ts compares with a real processor: when it is available, how
 // exceptions are reported, and the images of its state in memory.
 import { describe, expect, test } from "vitest";
-import { CELL, CR0, GPR, X87, x87RegisterCell } from "../../sim/cpu/state.ts";
+import { CELL, CR0, FLAG, GPR, X87, X87_CELLS, x87RegisterCell } from "../../sim/cpu/state.ts";
 import { AT, cheapProfile, Rig } from "./rig.ts";
 
 const NM = 7;
@@ -143,6 +143,36 @@ describe("images in memory", () => {
     rig.run();
     // R7 is 1.0 and valid whatever was said; R0 holds zero.
     expect(rig.memory.read32(AT.data + 8) & 0xffff).toBe(0x3ffd);
+  });
+});
+
+describe("alignment checks", () => {
+  /** At CPL 3 with CR0.AM and EFLAGS.AC. */
+  function checked(code: string): Rig {
+    const rig = ready("");
+    rig.code(code).user();
+    rig.core.state.flags |= FLAG.AC;
+    return setCr0(rig, CR0.AM);
+  }
+
+  test("a ten-byte store off an 8-byte boundary is #AC and has changed nothing", () => {
+    const rig = checked("db 3d 04 00 02 00");
+    const before = Array.from(rig.core.state.i32.slice(X87_CELLS.first, X87_CELLS.end));
+    rig.run();
+    expect(rig.handled).toBe(17);
+    expect(Array.from(rig.core.state.i32.slice(X87_CELLS.first, X87_CELLS.end))).toEqual(before);
+    expect(rig.memory.read32(AT.data + 4)).toBe(0);
+  });
+
+  test("a state image needs an alignment of 4 bytes and no more", () => {
+    // FNSAVE and FRSTOR; then UD2
+    const aligned = checked("dd 35 04 00 02 00 dd 25 04 00 02 00 0f 0b");
+    aligned.run();
+    expect(aligned.handled).toBe(6);
+    const odd = checked("dd 35 02 00 02 00");
+    odd.run();
+    expect(odd.handled).toBe(17);
+    expect(odd.core.state.get(X87.valid)).toBe(0x80);
   });
 });
 

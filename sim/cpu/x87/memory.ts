@@ -13,11 +13,21 @@ const REGISTER_BYTES = 10;
 
 const signalled = (state: CpuState): boolean => state.signal.outcome !== OUTCOME.NONE;
 
-/** Linear address of the operand at segment x, offset a, of `bytes` bytes, which may be written; -1 with a fault. */
-export function writableAddress(state: CpuState, env: Environment, u: MicroOp, bytes: number): number {
+/**
+ * Linear address of the operand at segment x, offset a, of `bytes` bytes, which may be written; -1 with a fault.
+ * `alignment` is what #AC wants (SDM vol. 3, table 6-7): for ten bytes 8, for images the width of their words.
+ */
+export function writableAddress(
+  state: CpuState,
+  env: Environment,
+  u: MicroOp,
+  bytes: number,
+  alignment = Math.min(bytes, 8),
+): number {
   const linear = linearAddress(state, u.x, state.i32[u.a] as number, bytes, true);
   if (linear < 0) return -1;
   env.probe(linear, bytes, dataAccess(state, true));
+  if (!signalled(state) && alignment !== bytes) env.probe(linear, alignment, dataAccess(state, true));
   return signalled(state) ? -1 : linear;
 }
 
@@ -56,6 +66,22 @@ export function storeValue(state: CpuState, env: Environment, linear: number, by
   state.u64[X87.transfer >> 1] = BigInt.asUintN(64, value);
   env.store64(linear, access, X87.transfer);
   if (bytes === REGISTER_BYTES) env.store((linear + 8) >>> 0, 2, Number(value >> 64n), access);
+}
+
+/** A register in a state image, in words of 16 bits: images are aligned to no more. */
+function storeWords(state: CpuState, env: Environment, linear: number, value: bigint): void {
+  for (let at = 0; at < REGISTER_BYTES; at += 2) {
+    const word = Number((value >> BigInt(8 * at)) & 0xffffn);
+    env.store((linear + at) >>> 0, 2, word, dataAccess(state, true));
+  }
+}
+
+function readWords(state: CpuState, env: Environment, linear: number): bigint {
+  let value = 0n;
+  for (let at = 0; at < REGISTER_BYTES && !signalled(state); at += 2) {
+    value |= BigInt(env.load((linear + at) >>> 0, 2, dataAccess(state, false))) << BigInt(8 * at);
+  }
+  return value;
 }
 
 /** Bytes of the environment for an operand size of `w` bits. */
@@ -130,7 +156,7 @@ function setEnvironment(state: CpuState, words: readonly number[], w: number): v
 
 /** FNSTENV: stores, then masks all exceptions. */
 export function fnstenv(state: CpuState, env: Environment, u: MicroOp): void {
-  const linear = writableAddress(state, env, u, environmentBytes(u.w));
+  const linear = writableAddress(state, env, u, environmentBytes(u.w), u.w / 8);
   if (linear < 0) return;
   storeEnvironment(state, env, linear, u.w);
   stack.setControl(state, stack.control(state) | 0x3f);
@@ -146,13 +172,13 @@ export function fldenv(state: CpuState, env: Environment, u: MicroOp): void {
 /** FNSAVE: environment and ST(0) to ST(7), then FNINIT. */
 export function fnsave(state: CpuState, env: Environment, u: MicroOp): void {
   const head = environmentBytes(u.w);
-  const linear = writableAddress(state, env, u, head + 8 * REGISTER_BYTES);
+  const linear = writableAddress(state, env, u, head + 8 * REGISTER_BYTES, u.w / 8);
   if (linear < 0) return;
   storeEnvironment(state, env, linear, u.w);
   for (let i = 0; i < 8; i++) {
     const { signExponent, significand } = stack.read(state, i);
     const value = (BigInt(signExponent) << 64n) | significand;
-    storeValue(state, env, (linear + head + i * REGISTER_BYTES) >>> 0, REGISTER_BYTES, value);
+    storeWords(state, env, (linear + head + i * REGISTER_BYTES) >>> 0, value);
   }
   stack.initialize(state);
 }
@@ -165,7 +191,7 @@ export function frstor(state: CpuState, env: Environment, u: MicroOp): void {
   if (words === null) return;
   const values: bigint[] = [];
   for (let i = 0; i < 8; i++) {
-    values.push(loadValue(state, env, (linear + head + i * REGISTER_BYTES) >>> 0, REGISTER_BYTES));
+    values.push(readWords(state, env, (linear + head + i * REGISTER_BYTES) >>> 0));
     if (signalled(state)) return;
   }
   setEnvironment(state, words, u.w);
