@@ -7,7 +7,7 @@
  */
 import { type Environment, FLUSH, type Intercepts, type VmxInstructions } from "../cpu/environment.ts";
 import type { CostName, Profile } from "../cpu/profiles/profile.ts";
-import { CELL, type CpuState, CR0, CR4, raisePageFault } from "../cpu/state.ts";
+import { CELL, type CpuState, CR0, CR4, FLAG, raisePageFault } from "../cpu/state.ts";
 import { PAGE_SIZE, pageBase, pageOffset } from "../memory/address.ts";
 import { PAGING_32, type Tables, tablesOf } from "../memory/page-tables.ts";
 import { FIRST_STAGE_REASONS, WALK_OUTCOME, type WalkContext, WalkResult, walk } from "../memory/walk.ts";
@@ -190,8 +190,9 @@ export class VirtualEnvironment implements Environment {
 
   branch(): void {}
 
+  /** Time does not pass for the guest; but single step traps after each iteration of a string instruction. */
   expired(): boolean {
-    return false;
+    return (this.#state.flags & FLAG.TF) !== 0;
   }
 
   marker(): void {}

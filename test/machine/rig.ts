@@ -47,6 +47,8 @@ export interface Setup {
   readonly pmapLayout?: "linear" | "shuffled";
   readonly seed?: number;
   readonly observer?: Observer;
+  /** Changes what the boot loader leaves in the processor. */
+  readonly prepare?: (state: CpuState) => void;
 }
 
 export const CODE_BASE = 0x100000;
@@ -109,7 +111,10 @@ export function boot(setup: Setup): Rig {
     machine.technique.writeGuest(address, bytes);
   }
   machine.board.firmware();
-  machine.technique.importCpu(bootCpu(image));
+  const state = new CpuState();
+  state.restore(bootCpu(image).cpu);
+  setup.prepare?.(state);
+  machine.technique.importCpu({ cpu: state.save() });
   return rig;
 }
 

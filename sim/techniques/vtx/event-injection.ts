@@ -8,6 +8,7 @@ import { DR6_BD } from "../../cpu/system/debug.ts";
 import { EVENT, INTERRUPTION, PROCESSOR_BASED } from "../../cpu/vmx/controls.ts";
 import type { VmxEvent } from "../../cpu/vmx/exits.ts";
 import { FIELD } from "../../cpu/vmx/fields.ts";
+import { REASON } from "../../cpu/vmx/reasons.ts";
 import type { VmcsPort } from "./guest-registers.ts";
 import type { ExitSnapshot, VirtualBoard } from "./monitor.ts";
 import type { PhysicalTimer } from "./physical-timer.ts";
@@ -66,13 +67,14 @@ export class EventInjection {
 
   /** Takes the waiting virtual interrupt if the guest is open to it and nothing else is injected. */
   #takeInterrupt(): boolean {
-    const { virtual, steps, board } = this.#parts;
+    const { snapshot, virtual, steps, board } = this.#parts;
     const blocked = (virtual.get(CELL.interruptibility) & (BLOCKING.STI | BLOCKING.MOV_SS)) !== 0;
     const pendingTrap = virtual.get(CELL.pendingDebug) !== 0;
     if (this.pending !== null || blocked || pendingTrap || (virtual.flags & FLAG.IF) === 0) return false;
     steps.do("inject");
     const vector = board.acknowledgeInterrupt();
-    virtual.flags &= ~FLAG.RF;
+    // An exit for a fault has saved RF = 1; the interrupt comes before the instruction that faulted and pushes 0.
+    if ((snapshot.reason & 0xffff) === REASON.exceptionOrNmi) virtual.flags &= ~FLAG.RF;
     this.pending = { type: EVENT.externalInterrupt, vector, errorCode: NO_ERROR_CODE, instructionLength: 0 };
     return true;
   }
@@ -107,6 +109,8 @@ export class EventInjection {
 /**
  * Whether an event whose delivery a fault interrupted pushes RF = 0. The exit has saved RF = 1, for the fault; the event
  * itself pushes 1 only if it is a fault too. #DB is one when it reports an access to debug registers.
+ *
+ * Simplified: an event between two iterations of a string instruction would push 1; the VMCS does not tell.
  */
 export function pushesRfClear(type: number, vector: number, virtual: CpuState): boolean {
   if (type !== EVENT.hardwareException) return true;

@@ -173,7 +173,10 @@ function runAndComplete(context: HandlerContext, ops: readonly MicroOp[], rule: 
   }
   context.memory.do("complete");
   if (shadow !== 0) endShadow(virtual, shadow, rule);
-  if (resumes && rule.loadsRf !== true) virtual.flags &= ~FLAG.RF;
+  // Between two iterations of a string instruction the trap sees RF = 1 (SDM vol. 3, 17.3.1.1).
+  if (virtual.get(CELL.repeating) !== 0) virtual.flags |= FLAG.RF;
+  else if (resumes && rule.loadsRf !== true) virtual.flags &= ~FLAG.RF;
+  virtual.set(CELL.repeating, 0);
   if (traps) {
     // The trap on this instruction, which the processor did not execute itself.
     virtual.set(CELL.dr6, virtual.get(CELL.dr6) | (1 << 14));
