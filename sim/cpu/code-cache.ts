@@ -8,6 +8,7 @@
 import type { Account } from "../ledger.ts";
 import { PAGE_SIZE, pageNumber, pageOffset } from "../memory/address.ts";
 import { CODE_GRANULE_BYTES, CODE_GRANULE_SHIFT, type PhysicalMemory, RAM_OFFSET } from "../memory/physical.ts";
+import { type BlockInstruction, blockOps } from "./block-ops.ts";
 import { InstructionDecoder, MAX_INSTRUCTION_BYTES } from "./decode.ts";
 import { lift } from "./lift/lift.ts";
 import type { Rule } from "./lift/rule.ts";
@@ -33,6 +34,7 @@ export interface Block {
   readonly physical: number;
   readonly secondPage: number;
   readonly key: number;
+  readonly modeIndex: number;
   /** Bytes of the instruction that is not modelled, for the message. */
   readonly text: string;
 }
@@ -57,14 +59,21 @@ interface CodePage {
 
 const MODES = 64;
 
+/** Direct-mapped cache of lookups. */
+const HOT_BLOCKS = 4096;
+
+/** Slot of the cache of lookups. */
+function hotSlot(physical: number, modeIndex: number): number {
+  return (physical ^ (modeIndex << 6)) & (HOT_BLOCKS - 1);
+}
+
 export class CodeCache {
   readonly #memory: PhysicalMemory;
   readonly #decoder: InstructionDecoder;
   readonly #costs: CostTicks;
   readonly #maxInstructions: number;
   readonly #pages = new Map<number, CodePage>();
-  #lastNumber = -1;
-  #lastPage: CodePage | null = null;
+  readonly #hot: (Block | null)[] = new Array(HOT_BLOCKS).fill(null);
   /** Blocks lifted and dropped so far. */
   lifted = 0;
   dropped = 0;
@@ -78,14 +87,18 @@ export class CodeCache {
 
   /** The block at a physical address, if it is lifted. */
   lookup(physical: number, mode: BlockMode): Block | undefined {
-    const number = physical >>> 12;
-    if (number !== this.#lastNumber) {
-      const page = this.#pages.get(number);
-      if (page === undefined) return undefined;
-      this.#lastNumber = number;
-      this.#lastPage = page;
-    }
-    return (this.#lastPage as CodePage).blocks.get((physical & 0xfff) * MODES + mode.index);
+    const slot = hotSlot(physical, mode.index);
+    const hot = this.#hot[slot] as Block | null;
+    if (hot !== null && hot.physical === physical && hot.modeIndex === mode.index) return hot;
+    const block = this.#pages.get(physical >>> 12)?.blocks.get((physical & 0xfff) * MODES + mode.index);
+    if (block !== undefined) this.#hot[slot] = block;
+    return block;
+  }
+
+  /** Takes a block that is dropped out of the cache of lookups. */
+  #cool(block: Block): void {
+    const slot = hotSlot(block.physical, block.modeIndex);
+    if (this.#hot[slot] === block) this.#hot[slot] = null;
   }
 
   /**
@@ -94,7 +107,7 @@ export class CodeCache {
    */
   lift(physical: number, secondPage: number, mode: BlockMode): Block | "second-page" {
     const limit = mode.single ? 1 : this.#maxInstructions;
-    const ops: MicroOp[] = [];
+    const parts: BlockInstruction[] = [];
     let bytes = 0;
     let instructions = 0;
     let ticks = 0;
@@ -116,7 +129,7 @@ export class CodeCache {
         if (instructions > 0) break;
         return this.#keep(this.#special("unmodelled", physical, -1, code, mode));
       }
-      ops.push(...lifted.ops);
+      parts.push({ offset: bytes, ops: lifted.ops });
       bytes += lifted.length;
       ticks += lifted.ticks;
       instructions++;
@@ -125,7 +138,7 @@ export class CodeCache {
     }
     return this.#keep({
       kind: "code",
-      ops,
+      ops: blockOps(parts, !mode.single),
       bytes,
       instructions,
       ticks,
@@ -134,6 +147,7 @@ export class CodeCache {
       physical,
       secondPage: -1,
       key: pageOffset(physical) * MODES + mode.index,
+      modeIndex: mode.index,
       text: "",
     });
   }
@@ -162,6 +176,7 @@ export class CodeCache {
       physical,
       secondPage,
       key: pageOffset(physical) * MODES + mode.index,
+      modeIndex: mode.index,
       text: "",
     });
   }
@@ -180,6 +195,7 @@ export class CodeCache {
       physical,
       secondPage,
       key: pageOffset(physical) * MODES + mode.index,
+      modeIndex: mode.index,
       text: Array.from(code.subarray(0, bytes), (byte) => byte.toString(16).padStart(2, "0")).join(" "),
     };
   }
@@ -193,8 +209,9 @@ export class CodeCache {
     this.lifted++;
     const page = this.#page(pageNumber(block.physical));
     const replaced = page.blocks.get(block.key);
-    if (replaced !== undefined && replaced.secondPage >= 0) {
-      this.#page(pageNumber(replaced.secondPage)).spill.delete(replaced);
+    if (replaced !== undefined) {
+      this.#cool(replaced);
+      if (replaced.secondPage >= 0) this.#page(pageNumber(replaced.secondPage)).spill.delete(replaced);
     }
     page.blocks.set(block.key, block);
     this.#mark(block);
@@ -222,8 +239,7 @@ export class CodeCache {
   /** Drops everything: memory was restored, or replaced without telling. */
   clear(): void {
     this.#pages.clear();
-    this.#lastNumber = -1;
-    this.#lastPage = null;
+    this.#hot.fill(null);
     this.#memory.codeGranules.fill(0);
   }
 
@@ -244,6 +260,7 @@ export class CodeCache {
       const last = (block.physical + block.bytes - 1) >>> CODE_GRANULE_SHIFT;
       if (first > lastGranule || last < firstGranule) continue;
       page.blocks.delete(key);
+      this.#cool(block);
       if (block.secondPage >= 0) this.#pages.get(pageNumber(block.secondPage))?.spill.delete(block);
       this.dropped++;
     }
@@ -251,6 +268,7 @@ export class CodeCache {
     if (firstGranule <= start >>> CODE_GRANULE_SHIFT) {
       for (const block of page.spill) {
         this.#pages.get(pageNumber(block.physical))?.blocks.delete(block.key);
+        this.#cool(block);
         this.dropped++;
       }
       page.spill.clear();

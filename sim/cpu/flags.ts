@@ -18,17 +18,17 @@ export function resultFlags(result: number, shift: number): number {
   return ((result >>> 24) & FLAG.SF) | (result === 0 ? FLAG.ZF : 0) | (PARITY[(result >>> shift) & 0xff] as number);
 }
 
-/** Flags of `result = a + b + carry`, all at the top of the word; `carry` is 0 or 1. */
-export function addFlags(a: number, b: number, result: number, carry: number, shift: number): number {
-  const carryOut = (a >>> 0) + (b >>> 0) + carry * 2 ** shift > 0xffffffff ? FLAG.CF : 0;
+/** Flags of `result = a + b + carry`, all at the top of the word. Carry out is the majority of a, b and carry in. */
+export function addFlags(a: number, b: number, result: number, shift: number): number {
+  const carryOut = ((a & b) | ((a | b) & ~result)) >>> 31;
   const overflow = (((a ^ result) & (b ^ result)) >>> 20) & FLAG.OF;
   const auxiliary = ((a ^ b ^ result) >>> shift) & FLAG.AF;
   return carryOut | overflow | auxiliary | resultFlags(result, shift);
 }
 
 /** Flags of `result = a - b - borrow`. */
-export function subtractFlags(a: number, b: number, result: number, borrow: number, shift: number): number {
-  const borrowOut = a >>> 0 < (b >>> 0) + borrow * 2 ** shift ? FLAG.CF : 0;
+export function subtractFlags(a: number, b: number, result: number, shift: number): number {
+  const borrowOut = ((~a & b) | ((~a | b) & result)) >>> 31;
   const overflow = (((a ^ b) & (a ^ result)) >>> 20) & FLAG.OF;
   const auxiliary = ((a ^ b ^ result) >>> shift) & FLAG.AF;
   return borrowOut | overflow | auxiliary | resultFlags(result, shift);

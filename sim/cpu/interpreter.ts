@@ -76,69 +76,84 @@ export function execute(
   const cells = ledger.cells;
   let begin = start;
 
+  // Cases that cannot signal `continue`; those that may `break` to the test behind the switch.
   for (let pc = start; pc < ops.length; pc++) {
     const u = ops[pc] as MicroOp;
     switch (u.op) {
       case OP.BEGIN:
         begin = pc;
         if (account !== null) ledger.charge(account, u.imm);
-        break;
+        continue;
+      case OP.NEXT:
+        i32[CELL.rip] = (i32[CELL.rip] as number) + u.imm;
+        if (account !== null) ledger.retire(account);
+        if ((cells[NOW_CELL] as number) >= (cells[DEADLINE_CELL] as number)) return;
+        begin = pc;
+        if (account !== null) ledger.charge(account, u.d);
+        continue;
       case OP.END:
         i32[CELL.rip] = (i32[CELL.rip] as number) + u.imm;
         if (account !== null) ledger.retire(account);
         if ((cells[NOW_CELL] as number) >= (cells[DEADLINE_CELL] as number)) return;
-        break;
+        continue;
       case OP.END_BRANCH:
         if (account !== null) ledger.retire(account);
         return;
       case OP.CONST:
         i32[u.d] = u.imm;
         i32[u.d + 1] = 0;
-        break;
+        continue;
       case OP.MOV:
         i32[u.d] = i32[u.a] as number;
         i32[u.d + 1] = 0;
-        break;
+        continue;
       case OP.GET8H:
         i32[u.d] = ((i32[u.a] as number) >>> 8) & 0xff;
-        break;
+        continue;
       case OP.PUT8:
         i32[u.d] = ((i32[u.d] as number) & ~0xff) | ((i32[u.a] as number) & 0xff);
-        break;
+        continue;
       case OP.PUT8H:
         i32[u.d] = ((i32[u.d] as number) & ~0xff00) | (((i32[u.a] as number) & 0xff) << 8);
-        break;
+        continue;
       case OP.PUT16:
         i32[u.d] = ((i32[u.d] as number) & ~0xffff) | ((i32[u.a] as number) & 0xffff);
-        break;
+        continue;
       case OP.ZERO_EXTEND:
         i32[u.d] = u.w === 32 ? (i32[u.a] as number) : (i32[u.a] as number) & (u.w === 8 ? 0xff : 0xffff);
         i32[u.d + 1] = 0;
-        break;
+        continue;
       case OP.SIGN_EXTEND: {
         const shift = 32 - u.w;
         i32[u.d] = ((i32[u.a] as number) << shift) >> shift;
         i32[u.d + 1] = 0;
-        break;
+        continue;
       }
       case OP.SIGN:
         i32[u.d] = (i32[u.a] as number) >> 31;
-        break;
+        continue;
       case OP.ADDRESS: {
         const sum = (i32[u.a] as number) + ((i32[u.b] as number) << u.x) + u.imm;
         i32[u.d] = u.w === 16 ? sum & 0xffff : sum;
         i32[u.d + 1] = 0;
-        break;
+        continue;
       }
       case OP.LOAD: {
         const linear = linearAddress(state, u.x, i32[u.a] as number, u.w, false);
-        if (linear >= 0) i32[u.d] = env.load(linear, u.w, i32[CELL.cpl] === 3 ? ACCESS.USER : 0);
-        break;
+        if (linear < 0) break;
+        const value = env.load(linear, u.w, i32[CELL.cpl] === 3 ? ACCESS.USER : 0);
+        if (signal.outcome !== OUTCOME.NONE) break;
+        i32[u.d] = value;
+        i32[u.d + 1] = 0;
+        continue;
       }
       case OP.LOAD_UPDATE: {
         const linear = linearAddress(state, u.x, i32[u.a] as number, u.w, true);
-        if (linear >= 0) i32[u.d] = env.load(linear, u.w, dataAccess(state, true));
-        break;
+        if (linear < 0) break;
+        const value = env.load(linear, u.w, dataAccess(state, true));
+        if (signal.outcome !== OUTCOME.NONE) break;
+        i32[u.d] = value;
+        continue;
       }
       case OP.STORE: {
         const linear = linearAddress(state, u.x, i32[u.a] as number, u.w, true);
@@ -148,53 +163,53 @@ export function execute(
       case OP.ADD: {
         const shift = 32 - u.w;
         const a = (i32[u.a] as number) << shift;
-        const b = (i32[u.b] as number) << shift;
+        const b = ((i32[u.b] as number) + u.imm) << shift;
         const result = (a + b) | 0;
-        i32[CELL.rflags] = withStatus(i32[CELL.rflags] as number, addFlags(a, b, result, 0, shift));
+        i32[CELL.rflags] = withStatus(i32[CELL.rflags] as number, addFlags(a, b, result, shift));
         i32[u.d] = result >>> shift;
-        break;
+        continue;
       }
       case OP.ADC: {
         const shift = 32 - u.w;
         const a = (i32[u.a] as number) << shift;
-        const b = (i32[u.b] as number) << shift;
+        const b = ((i32[u.b] as number) + u.imm) << shift;
         const eflags = i32[CELL.rflags] as number;
         const carry = eflags & FLAG.CF;
         const result = (a + b + (carry << shift)) | 0;
-        i32[CELL.rflags] = withStatus(eflags, addFlags(a, b, result, carry, shift));
+        i32[CELL.rflags] = withStatus(eflags, addFlags(a, b, result, shift));
         i32[u.d] = result >>> shift;
-        break;
+        continue;
       }
       case OP.SUB: {
         const shift = 32 - u.w;
         const a = (i32[u.a] as number) << shift;
-        const b = (i32[u.b] as number) << shift;
+        const b = ((i32[u.b] as number) + u.imm) << shift;
         const result = (a - b) | 0;
-        i32[CELL.rflags] = withStatus(i32[CELL.rflags] as number, subtractFlags(a, b, result, 0, shift));
+        i32[CELL.rflags] = withStatus(i32[CELL.rflags] as number, subtractFlags(a, b, result, shift));
         i32[u.d] = result >>> shift;
-        break;
+        continue;
       }
       case OP.SBB: {
         const shift = 32 - u.w;
         const a = (i32[u.a] as number) << shift;
-        const b = (i32[u.b] as number) << shift;
+        const b = ((i32[u.b] as number) + u.imm) << shift;
         const eflags = i32[CELL.rflags] as number;
         const borrow = eflags & FLAG.CF;
         const result = (a - b - (borrow << shift)) | 0;
-        i32[CELL.rflags] = withStatus(eflags, subtractFlags(a, b, result, borrow, shift));
+        i32[CELL.rflags] = withStatus(eflags, subtractFlags(a, b, result, shift));
         i32[u.d] = result >>> shift;
-        break;
+        continue;
       }
       case OP.AND:
       case OP.OR:
       case OP.XOR: {
         const a = i32[u.a] as number;
-        const b = i32[u.b] as number;
+        const b = (i32[u.b] as number) + u.imm;
         const shift = 32 - u.w;
         const result = (u.op === OP.AND ? a & b : u.op === OP.OR ? a | b : a ^ b) << shift;
         i32[CELL.rflags] = withStatus(i32[CELL.rflags] as number, resultFlags(result, shift));
         i32[u.d] = result >>> shift;
-        break;
+        continue;
       }
       case OP.INC: {
         const shift = 32 - u.w;
@@ -202,10 +217,10 @@ export function execute(
         const one = 1 << shift;
         const result = (a + one) | 0;
         const eflags = i32[CELL.rflags] as number;
-        const status = (addFlags(a, one, result, 0, shift) & ~FLAG.CF) | (eflags & FLAG.CF);
+        const status = (addFlags(a, one, result, shift) & ~FLAG.CF) | (eflags & FLAG.CF);
         i32[CELL.rflags] = withStatus(eflags, status);
         i32[u.d] = result >>> shift;
-        break;
+        continue;
       }
       case OP.DEC: {
         const shift = 32 - u.w;
@@ -213,22 +228,22 @@ export function execute(
         const one = 1 << shift;
         const result = (a - one) | 0;
         const eflags = i32[CELL.rflags] as number;
-        const status = (subtractFlags(a, one, result, 0, shift) & ~FLAG.CF) | (eflags & FLAG.CF);
+        const status = (subtractFlags(a, one, result, shift) & ~FLAG.CF) | (eflags & FLAG.CF);
         i32[CELL.rflags] = withStatus(eflags, status);
         i32[u.d] = result >>> shift;
-        break;
+        continue;
       }
       case OP.NEG: {
         const shift = 32 - u.w;
         const a = (i32[u.a] as number) << shift;
         const result = -a | 0;
-        i32[CELL.rflags] = withStatus(i32[CELL.rflags] as number, subtractFlags(0, a, result, 0, shift));
+        i32[CELL.rflags] = withStatus(i32[CELL.rflags] as number, subtractFlags(0, a, result, shift));
         i32[u.d] = result >>> shift;
-        break;
+        continue;
       }
       case OP.NOT:
         i32[u.d] = ~(i32[u.a] as number);
-        break;
+        continue;
       case OP.SHL:
       case OP.SHR:
       case OP.SAR:
@@ -237,15 +252,15 @@ export function execute(
       case OP.RCL:
       case OP.RCR:
         shifts.shift(state, u);
-        break;
+        continue;
       case OP.SHLD:
       case OP.SHRD:
         shifts.doubleShift(state, u);
-        break;
+        continue;
       case OP.MUL:
       case OP.IMUL:
         multiply(state, u);
-        break;
+        continue;
       case OP.DIV:
       case OP.IDIV:
         divide(state, u.w, i32[u.a] as number, u.op === OP.IDIV);
@@ -256,14 +271,14 @@ export function execute(
         const eflags = i32[CELL.rflags] as number;
         i32[CELL.rflags] = (a & mask) !== 0 ? eflags | FLAG.CF : eflags & ~FLAG.CF;
         i32[u.d] = u.x === 0 ? a : u.x === 1 ? a | mask : u.x === 2 ? a & ~mask : a ^ mask;
-        break;
+        continue;
       }
       case OP.BIT_ADDRESS: {
         const shift = 32 - u.w;
         const bit = ((i32[u.b] as number) << shift) >> shift;
         const address = (i32[u.a] as number) + (bit >> (u.w === 32 ? 5 : 4)) * (u.w / 8);
         i32[u.d] = u.x === 16 ? address & 0xffff : address;
-        break;
+        continue;
       }
       case OP.BSF:
       case OP.BSR: {
@@ -276,37 +291,37 @@ export function execute(
           i32[CELL.rflags] = eflags & ~FLAG.ZF;
           i32[u.d] = u.op === OP.BSF ? 31 - Math.clz32(a & -a) : 31 - Math.clz32(a);
         }
-        break;
+        continue;
       }
       case OP.BSWAP: {
         const a = i32[u.a] as number;
         i32[u.d] = (a << 24) | ((a & 0xff00) << 8) | ((a >>> 8) & 0xff00) | (a >>> 24);
-        break;
+        continue;
       }
       case OP.SETCC:
         i32[u.d] = conditionHolds(u.x, i32[CELL.rflags] as number) ? 1 : 0;
-        break;
+        continue;
       case OP.SELECT:
         i32[u.d] = i32[conditionHolds(u.x, i32[CELL.rflags] as number) ? u.a : u.b] as number;
         i32[u.d + 1] = 0;
-        break;
+        continue;
       case OP.FLAG_BIT:
         i32[CELL.rflags] = flagBit(u.x, i32[CELL.rflags] as number);
-        break;
+        continue;
       case OP.LAHF: {
         const low = ((i32[CELL.rflags] as number) & LAHF_MASK) | FLAG.ONE;
         i32[GPR.eax] = ((i32[GPR.eax] as number) & ~0xff00) | (low << 8);
-        break;
+        continue;
       }
       case OP.SAHF: {
         const ah = ((i32[GPR.eax] as number) >>> 8) & LAHF_MASK;
         i32[CELL.rflags] = ((i32[CELL.rflags] as number) & ~LAHF_MASK) | ah;
-        break;
+        continue;
       }
       case OP.NEXT_IP: {
         const next = (i32[CELL.rip] as number) + u.imm;
         i32[u.d] = u.w === 16 ? next & 0xffff : next;
-        break;
+        continue;
       }
       case OP.CHECK_RELATIVE: {
         const target = (i32[CELL.rip] as number) + u.imm;
@@ -322,14 +337,22 @@ export function execute(
         if (!targetInside(state, target)) break;
         i32[CELL.rip] = target;
         if (u.x === BRANCH.CALL) env.branch(u.x, source, target, (source + u.b) | 0);
-        break;
+        if (u.c === 0) continue;
+        if (account !== null) ledger.retire(account);
+        if ((cells[NOW_CELL] as number) >= (cells[DEADLINE_CELL] as number)) return;
+        pc = u.c - 2;
+        continue;
       }
       case OP.JUMP_IF: {
-        const rip = i32[CELL.rip] as number;
-        const taken = conditionHolds(u.x, i32[CELL.rflags] as number);
-        if (taken) jumpNear(state, u.w, rip + u.imm);
-        else i32[CELL.rip] = rip + u.b;
-        break;
+        if (!conditionHolds(u.x, i32[CELL.rflags] as number)) continue;
+        const target = (i32[CELL.rip] as number) + u.imm;
+        const wrapped = u.w === 16 ? target & 0xffff : target | 0;
+        if (!targetInside(state, wrapped)) break;
+        i32[CELL.rip] = wrapped;
+        if (account !== null) ledger.retire(account);
+        if (u.c === 0 || (cells[NOW_CELL] as number) >= (cells[DEADLINE_CELL] as number)) return;
+        pc = u.c - 2;
+        continue;
       }
       case OP.JUMP_TO: {
         const source = i32[CELL.rip] as number;

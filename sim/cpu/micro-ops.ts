@@ -30,12 +30,12 @@ export const OP = {
   SIGN_EXTEND: 10,
   /** d = (a + (b << x) + imm) in w bits (16 or 32). */
   ADDRESS: 11,
-  /** d = memory[segment x : a], w bytes (1, 2, 4), zero-extended. LOAD_UPDATE checks for writing as well. */
+  /** d = memory[segment x : a], w bytes (1, 2, 4), zero-extended; d is untouched on a fault. LOAD_UPDATE checks for writing as well. */
   LOAD: 12,
   LOAD_UPDATE: 13,
   /** memory[segment x : a] = b, w bytes. */
   STORE: 14,
-  // arithmetic with flags: d = a op b
+  // arithmetic with flags: d = a op (b + imm); an immediate operand has the zero cell as b
   ADD: 15,
   ADC: 16,
   SUB: 17,
@@ -48,7 +48,7 @@ export const OP = {
   NEG: 24,
   /** d = ~a, no flags. */
   NOT: 25,
-  // d = a shifted by b; flags unless the masked count is 0
+  // d = a shifted by b + imm; flags unless the masked count is 0
   SHL: 26,
   SHR: 27,
   SAR: 28,
@@ -87,9 +87,12 @@ export const OP = {
   /** #GP(0) unless RIP + imm (or cell a when imm is absent: CHECK_TARGET) is inside the code segment. */
   CHECK_RELATIVE: 50,
   CHECK_TARGET: 51,
-  /** RIP += imm in w bits; x = branch kind. */
+  /**
+   * RIP += imm in w bits; x = branch kind, b = the instruction's length for a call. With c not 0 the target's BEGIN is
+   * micro-op c - 1 of the same block.
+   */
   JUMP: 52,
-  /** If condition x: RIP += imm in w bits, else RIP += b (the length). */
+  /** If condition x: RIP += imm in w bits, and the instruction ends (c as JUMP); else goes on. */
   JUMP_IF: 53,
   /** RIP = a; x = branch kind; imm = instruction length (return address of a call). */
   JUMP_TO: 54,
@@ -115,6 +118,8 @@ export const OP = {
   MUL64: 67,
   /** d = a >> 31: all ones or zeroes. */
   SIGN: 68,
+  /** END and the next instruction's BEGIN in one: RIP += imm; unless the deadline is reached, charge d ticks; x as BEGIN. */
+  NEXT: 69,
 } as const;
 
 /** Condition codes in encoding order (SDM vol. 1, appendix B). */

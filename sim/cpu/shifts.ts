@@ -13,7 +13,7 @@ export function shift(state: CpuState, u: MicroOp): void {
   const w = u.w;
   const top = 32 - w;
   const a = ((i32[u.a] as number) << top) >>> top;
-  const count = (i32[u.b] as number) & 31;
+  const count = ((i32[u.b] as number) + u.imm) & 31;
   const eflags = i32[CELL.rflags] as number;
   if (count === 0) {
     i32[u.d] = a;

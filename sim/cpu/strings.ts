@@ -122,7 +122,7 @@ function compare(state: CpuState, first: number, second: number, bytes: number):
   const shift = 32 - bytes * 8;
   const a = first << shift;
   const b = second << shift;
-  const status = subtractFlags(a, b, (a - b) | 0, 0, shift);
+  const status = subtractFlags(a, b, (a - b) | 0, shift);
   state.i32[CELL.rflags] = withStatus(state.i32[CELL.rflags] as number, status);
 }
 

@@ -13,9 +13,9 @@ function binary(op: number, cost: CostName = "alu", undefinedFlags = 0): Rule {
     undefinedFlags,
     lift(l) {
       const a = l.readForUpdate(0);
-      const b = l.read(1);
+      const source = l.operand(1);
       const d = l.target(0);
-      l.emit(op, { w: l.width(0), d, a, b });
+      l.emit(op, { w: l.width(0), d, a, ...source });
       l.write(0, d);
     },
   };
@@ -28,8 +28,7 @@ function compare(op: number, undefinedFlags = 0): Rule {
     undefinedFlags,
     lift(l) {
       const a = l.read(0);
-      const b = l.read(1);
-      l.emit(op, { w: l.width(0), d: l.temporary(), a, b });
+      l.emit(op, { w: l.width(0), d: l.temporary(), a, ...l.operand(1) });
     },
   };
 }
@@ -142,6 +141,12 @@ function extend(op: number): Rule {
     cost: "signExtend",
     lift(l) {
       const d = l.target(0);
+      if (op === OP.ZERO_EXTEND && l.isMemory(1)) {
+        // A load extends with zeroes itself.
+        l.load(l.width(1), l.address(), l.segment(), d);
+        l.write(0, d);
+        return;
+      }
       l.emit(op, { w: l.width(1), d, a: l.read(1) });
       l.write(0, d);
     },
@@ -177,8 +182,15 @@ export function liftMov(l: Lifter): void {
     if (l.isMemory(0)) l.store(16, l.address(), l.segment(), d);
     else l.write(0, d);
   } else {
-    l.write(0, l.read(1));
+    liftPlainMov(l);
   }
+}
+
+/** A 32-bit register is loaded without a detour. */
+function liftPlainMov(l: Lifter): void {
+  if (!l.isRegister(0) || l.width(0) !== 32 || l.isRegister(1)) l.write(0, l.read(1));
+  else if (l.isMemory(1)) l.load(32, l.address(), l.segment(), l.target(0));
+  else l.emit(OP.CONST, { d: l.target(0), imm: l.immediate(1) });
 }
 
 function isSegment(register: number): boolean {
@@ -212,7 +224,7 @@ export const ARITHMETIC: RuleTable = {
   Mov: { cost: "alu", lift: liftMov },
   Movzx: extend(OP.ZERO_EXTEND),
   Movsx: extend(OP.SIGN_EXTEND),
-  Lea: { cost: "lea", lift: (l) => l.write(0, l.address()) },
+  Lea: { cost: "lea", lift: (l) => l.write(0, l.address(0, l.target(0))) },
   Add: binary(OP.ADD),
   Adc: binary(OP.ADC, "aluCarry"),
   Sub: binary(OP.SUB),

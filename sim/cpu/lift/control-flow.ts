@@ -209,11 +209,9 @@ const conditionalJumps: Record<string, Rule> = {};
 for (const [x, name] of CONDITIONS.entries()) {
   conditionalJumps[`J${name}`] = {
     cost: "branch",
-    endsBlock: true,
     lift(l) {
-      l.branches = true;
       const { imm, w } = nearTarget(l);
-      l.emit(OP.JUMP_IF, { w, imm, b: l.length, x });
+      l.emit(OP.JUMP_IF, { w, imm, x });
     },
   };
 }

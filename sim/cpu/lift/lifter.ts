@@ -81,8 +81,15 @@ export class Lifter {
     throw new Error("lift: an immediate has no width of its own");
   }
 
+  /** Second operand of an arithmetic micro-op: a cell, or for an immediate the zero cell and `imm`. */
+  operand(operand: number): { readonly b: number; readonly imm: number } {
+    const kind = this.instruction.opKind(operand);
+    if (kind === OpKind.Register || kind === OpKind.Memory) return { b: this.read(operand), imm: 0 };
+    return { b: CELL.zero, imm: this.immediate(operand) | 0 };
+  }
+
   /** Cell with the offset of the memory operand; computed once. `adjustEsp` is added when the base is ESP (POP m). */
-  address(adjustEsp = 0): number {
+  address(adjustEsp = 0, into = -1): number {
     if (this.#address >= 0) return this.#address;
     const instruction = this.instruction;
     const base = instruction.memoryBase;
@@ -96,10 +103,9 @@ export class Lifter {
       this.#address = a;
       return a;
     }
-    const d = this.temporary();
-    this.emit(OP.ADDRESS, { w, d, a, b, x: Math.log2(instruction.memoryIndexScale), imm });
-    this.#address = d;
-    return d;
+    this.#address = into < 0 ? this.temporary() : into;
+    this.emit(OP.ADDRESS, { w, d: this.#address, a, b, x: Math.log2(instruction.memoryIndexScale), imm });
+    return this.#address;
   }
 
   /** Address size of the memory operand, from its registers or its displacement. */
@@ -116,8 +122,8 @@ export class Lifter {
     return segmentNumber(this.instruction.memorySegment);
   }
 
-  load(w: number, address: number, segment: number): number {
-    const d = this.temporary();
+  load(w: number, address: number, segment: number, into = -1): number {
+    const d = into < 0 ? this.temporary() : into;
     this.loads++;
     this.emit(OP.LOAD, { w: w / 8, d, a: address, x: segment });
     return d;
@@ -210,8 +216,9 @@ export class Lifter {
     }
   }
 
-  /** Stack pointer moved by `bytes`, in a temporary; commit it with `commitStack` after the access. */
+  /** Stack pointer moved by `bytes`; commit it with `commitStack` after the access. */
   stackPointer(bytes: number): number {
+    if (bytes === 0 && this.mode.stackBits === 32) return GPR.esp;
     const d = this.temporary();
     this.emit(OP.ADDRESS, { w: this.mode.stackBits, d, a: GPR.esp, b: CELL.zero, imm: bytes });
     return d;
@@ -237,7 +244,8 @@ export class Lifter {
 
   /** Moves ESP past what `top` read. */
   drop(bytes: number): void {
-    this.commitStack(this.stackPointer(bytes));
+    if (this.mode.stackBits === 32) this.emit(OP.ADDRESS, { w: 32, d: GPR.esp, a: GPR.esp, b: CELL.zero, imm: bytes });
+    else this.commitStack(this.stackPointer(bytes));
   }
 }
 
