@@ -27,8 +27,8 @@ import {
 
 /** Executes VMX where it finds it: on bare hardware it does, in a virtual machine of this monitor it cannot. */
 const DEPENDS_ON_VMX = ["vmx-guest"];
-/** Tens of millions of string iterations: on one profile only. */
-const LONG = ["t-strings"];
+/** Tens of millions of instructions, or of iterations of string instructions: on one profile only. */
+const LONG = ["t-strings", "t-integer", "ptemod-unchanged", "ptemod-p2np"];
 
 /** PTE and PDE flags that a walk sets. */
 const ACCESSED_AND_DIRTY = 0x60;

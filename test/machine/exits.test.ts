@@ -4,8 +4,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { Measurement } from "../../experiments/measure.ts";
+import type { RegionMeasure } from "../../sim/result.ts";
 import { root } from "../guests.ts";
-import { boot, LIMIT, NANOBENCHMARKS, PROFILES } from "./rig.ts";
+import { boot, LIMIT, NANOBENCHMARKS, PENTIUM4, PROFILES } from "./rig.ts";
 
 const EXITS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   "syscall-int": {},
@@ -27,39 +28,29 @@ const EXITS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   "timer-interrupt": { "physical-interrupt": 1, "port-io": 1 },
 };
 
+function measure(technique: "native" | "vtx", guest: string, profile: string): RegionMeasure {
+  const measurement = new Measurement();
+  const { machine } = boot({ technique, guest, profile, observer: measurement });
+  measurement.attach({ ledger: machine.ledger, walks: () => 0 });
+  machine.run(LIMIT);
+  return measurement.regions()[0] as RegionMeasure;
+}
+
 const cases = PROFILES.flatMap((profile) => NANOBENCHMARKS.map((guest) => [guest, profile] as const));
 
 test.each(cases)(
   "an iteration of %s exits as the architecture demands, its baseline never, on %s",
   (guest, profile) => {
-    const measurement = new Measurement();
-    const { machine } = boot({ technique: "vtx", guest, profile, observer: measurement });
-    measurement.attach({ ledger: machine.ledger, walks: () => 0 });
-    machine.run(LIMIT);
-    const [region] = measurement.regions();
-    const iterations = region?.iterations ?? 0;
-    expect(iterations).toBeGreaterThan(1);
-    const exits = Object.entries(EXITS[guest] ?? { unknown: 1 }).map(([cause, count]) => [cause, count * iterations]);
-    expect(region?.exits).toEqual(Object.fromEntries(exits));
-    expect(region?.baselineExits).toEqual({});
-  },
-);
-
-test.each(cases)(
-  "an iteration of %s has the same instructions under VT-x, the emulated ones excepted, on %s",
-  (guest, profile) => {
-    if (guest === "timer-interrupt") return;
-    let iterations = 0;
-    const instructions = (technique: "native" | "vtx"): number => {
-      const measurement = new Measurement();
-      const { machine } = boot({ technique, guest, profile, observer: measurement });
-      measurement.attach({ ledger: machine.ledger, walks: () => 0 });
-      machine.run(LIMIT);
-      iterations = measurement.regions()[0]?.iterations ?? 0;
-      return measurement.regions()[0]?.instructions ?? 0;
-    };
-    const completed = Object.entries(EXITS[guest] ?? {}).filter(([cause]) => cause !== "guest-page-fault").length;
-    expect(instructions("native") - instructions("vtx")).toBe(completed * iterations);
+    const vtx = measure("vtx", guest, profile);
+    expect(vtx.iterations).toBeGreaterThan(1);
+    const causes = Object.entries(EXITS[guest] ?? { unknown: 1 });
+    expect(vtx.exits).toEqual(Object.fromEntries(causes.map(([cause, count]) => [cause, count * vtx.iterations])));
+    expect(vtx.baselineExits).toEqual({});
+    // How often a timer's guest spins depends on time; on one profile it is enough to see that the guest executes the same.
+    if (guest === "timer-interrupt" || profile !== PENTIUM4) return;
+    const completed = causes.filter(([cause]) => cause !== "guest-page-fault").length;
+    const native = measure("native", guest, profile);
+    expect(native.instructions - vtx.instructions).toBe(completed * vtx.iterations);
   },
 );
 
