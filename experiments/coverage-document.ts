@@ -128,8 +128,9 @@ export function coverageDocument(rows: readonly CoverageRow[] = coverageRows()):
 }
 
 const NOTES: readonly string[] = [
-  "What else stops the run as `unmodelled`: real-address and virtual-8086 mode, hardware task switches, CR4.PAE, CR4.VME",
-  "and CR4.PVI, breakpoints in DR7, EFER.LME, x87 errors with CR0.NE clear, and fetching code from outside RAM.",
+  "What else stops the run as `unmodelled`: real-address mode (clearing CR0.PE) and virtual-8086 mode, hardware task",
+  "switches, CR4.PAE, CLI and STI with CR4.PVI, setting a bit of IA32_EFER, x87 errors with CR0.NE clear, and fetching code",
+  "from outside RAM. Breakpoints that DR7 enables are kept but never trigger.",
   "",
   "The columns:",
   "",
