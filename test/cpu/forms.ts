@@ -163,4 +163,3 @@ export function run(form: ModelledForm, { fixture, env }: FormRun): void {
 
 /** Flags word with an I/O privilege level. */
 export const iopl = (level: number): number => level << 12;
-export const STATUS = FLAG.CF | FLAG.PF | FLAG.AF | FLAG.ZF | FLAG.SF | FLAG.OF;
