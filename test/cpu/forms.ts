@@ -7,7 +7,7 @@ import { execute } from "../../sim/cpu/interpreter.ts";
 import { type Lifted, lift } from "../../sim/cpu/lift/lift.ts";
 import { profileNamed } from "../../sim/cpu/profiles/catalogue.ts";
 import { costTicks } from "../../sim/cpu/profiles/profile.ts";
-import { CELL, CR0, FLAG, GPR, raisePageFault } from "../../sim/cpu/state.ts";
+import { CELL, CR0, GPR, raisePageFault } from "../../sim/cpu/state.ts";
 import { Ledger, TIME_AREA_CELLS } from "../../sim/ledger.ts";
 import { FakeEnvironment, Fixture, SELECTOR } from "./system/fake-environment.ts";
 

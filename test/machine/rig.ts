@@ -5,7 +5,7 @@ import { type Elf, readElf } from "../../experiments/elf.ts";
 import { bootCpu, bootSegments, type GuestImage } from "../../sim/boot.ts";
 import { TICKS_PER_CYCLE } from "../../sim/clock.ts";
 import { profileNamed } from "../../sim/cpu/profiles/catalogue.ts";
-import { CELL, CpuState, FLAG, GPR, SEG, SEGMENT_NAMES } from "../../sim/cpu/state.ts";
+import { CELL, CpuState, FLAG, GPR, SEGMENT_NAMES } from "../../sim/cpu/state.ts";
 import { boardFor } from "../../sim/devices/board.ts";
 import { Machine, type MachineOptions, type TechniqueName } from "../../sim/machine.ts";
 import type { Observer } from "../../sim/observer.ts";
