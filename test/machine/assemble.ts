@@ -123,7 +123,7 @@ export const PLACE = {
   tablesEnd: 0x14000,
 } as const;
 
-export const SELECTOR = { code: 0x08, data: 0x10, userCode: 0x1b, userData: 0x23, tss: 0x28 } as const;
+const SELECTOR = { code: 0x08, data: 0x10, userCode: 0x1b, userData: 0x23, tss: 0x28 } as const;
 
 const ERROR_CODES = [8, 10, 11, 12, 13, 14, 17];
 

@@ -204,4 +204,4 @@ export function monitorOf(machine: Machine): VtxMonitor {
   throw new Error("this machine has no VT-x monitor");
 }
 
-export { CELL, FLAG, GPR };
+export { CELL, FLAG };
