@@ -31,6 +31,13 @@ describe("the return stack", () => {
     expect(nest(predictor, 2)).toEqual([false, false]);
   });
 
+  test("forgets an entry that it has used", () => {
+    const predictor = new Predictor(small);
+    nest(predictor, 4);
+    const again = [103, 102, 101, 100].map((target) => predictor.follow(BRANCH.RETURN, 0x1000, target, 0));
+    expect(again).toEqual([true, true, true, true]);
+  });
+
   test("mispredicts a return to elsewhere", () => {
     const predictor = new Predictor(small);
     predictor.follow(BRANCH.CALL, 0, 0x1000, 100);

@@ -280,6 +280,15 @@ describe("a repeated string instruction", () => {
     expect(copied(rig)).toEqual(all);
   });
 
+  test("that was returned to with RF keeps RF until its last iteration", () => {
+    const rig = moving().at(15, () => undefined);
+    rig.core.state.flags |= FLAG.RF;
+    rig.run(17);
+    expect([rig.core.state.get(GPR.ecx), rig.core.state.flags & FLAG.RF]).toEqual([16, FLAG.RF]);
+    rig.run();
+    expect(rig.core.state.flags & FLAG.RF).toBe(0);
+  });
+
   test("saved in the middle and restored goes on at the same price", () => {
     const rig = moving();
     rig.run(15);
