@@ -5,13 +5,12 @@
  * The page is a list of `CostSection`s, so that what is not a processor (the board, a monitor's table of steps) adds a
  * section of its own to `sections()`.
  */
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+
 import { PROFILES } from "../sim/cpu/profiles/catalogue.ts";
 import type { Profile, Sourced, TlbGeometry, TlbSide } from "../sim/cpu/profiles/profile.ts";
 import { COST_NAMES, COSTS } from "../sim/cpu/profiles/profile.ts";
 import { BOARD_COST_NAMES, BOARD_COSTS, BOARDS, type BoardFile } from "../sim/devices/board.ts";
+import { writeWhenRun } from "./generated-document.ts";
 
 /** A table of the page. */
 export interface CostSection {
@@ -143,25 +142,4 @@ function cellText(text: string): string {
   return text.replaceAll("|", "\\|");
 }
 
-/** Writes docs/COSTS.md below `root` when it differs; says whether it did. */
-export function writeCostsDocument(root: string): boolean {
-  const path = join(root, "docs", "COSTS.md");
-  const wanted = costsDocument();
-  if (readText(path) === wanted) return false;
-  writeFileSync(path, wanted);
-  return true;
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return undefined;
-  }
-}
-
-// Run as a program, from dist/experiments/.
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const root = fileURLToPath(new URL("../..", import.meta.url));
-  console.log(writeCostsDocument(root) ? "wrote docs/COSTS.md" : "docs/COSTS.md is up to date");
-}
+writeWhenRun(import.meta.url, "COSTS.md", () => costsDocument());

@@ -3,15 +3,14 @@
  * the list of forms that the profiles' processors have (instruction-forms.ts). `npm run docs:coverage` writes it; a test
  * compares the committed file.
  */
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+
 import { InstructionDecoder } from "../sim/cpu/decode.ts";
 import { lift } from "../sim/cpu/lift/lift.ts";
 import type { Rule } from "../sim/cpu/lift/rule.ts";
 import { PROFILES } from "../sim/cpu/profiles/catalogue.ts";
 import { costTicks, type Profile } from "../sim/cpu/profiles/profile.ts";
 import { FLAG } from "../sim/cpu/state.ts";
+import { writeWhenRun } from "./generated-document.ts";
 import { type InstructionForm, instructionForms } from "./instruction-forms.ts";
 
 /** A row of the page: one code, its register and memory forms together. */
@@ -181,25 +180,4 @@ function flagNames(flags: number): string {
   return names.filter((name) => (flags & FLAG[name]) !== 0).join(" ");
 }
 
-/** Writes docs/COVERAGE.md below `root` when it differs; says whether it did. */
-export function writeCoverageDocument(root: string): boolean {
-  const path = join(root, "docs", "COVERAGE.md");
-  const wanted = coverageDocument();
-  if (readText(path) === wanted) return false;
-  writeFileSync(path, wanted);
-  return true;
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return undefined;
-  }
-}
-
-// Run as a program, from dist/experiments/.
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const root = fileURLToPath(new URL("../..", import.meta.url));
-  console.log(writeCoverageDocument(root) ? "wrote docs/COVERAGE.md" : "docs/COVERAGE.md is up to date");
-}
+writeWhenRun(import.meta.url, "COVERAGE.md", () => coverageDocument());
