@@ -70,6 +70,11 @@ export class Clock {
     return this.cells[NOW_CELL] as number;
   }
 
+  /** Time-stamp counter: whole cycles since reset. */
+  get timestamp(): number {
+    return Math.floor(this.now / TICKS_PER_CYCLE);
+  }
+
   /** The core leaves straight-line execution at the first instruction boundary at which `now` has reached this. */
   get deadline(): number {
     return this.cells[DEADLINE_CELL] as number;

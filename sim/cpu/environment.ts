@@ -52,7 +52,7 @@ export interface Environment {
   /** Called after CR0, CR3, CR4 or EFER have changed in a way that needs `FLUSH`. */
   flushTlb(scope: number): void;
   /** CR0.WP changed, which needs no flush: what the engine derived from it goes. */
-  pagingChanged?(): void;
+  pagingChanged(): void;
   /** INVLPG. */
   flushPage(linear: number): void;
 

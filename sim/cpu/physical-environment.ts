@@ -2,7 +2,6 @@
  * The environment of the physical core: memory through the modelled MMU, ports on the machine's bus, prices of the
  * profile, charged to the domain that runs.
  */
-import { TICKS_PER_CYCLE } from "../clock.ts";
 import type { Ledger } from "../ledger.ts";
 import type { Observer } from "../observer.ts";
 import { type Accounts, activityOf } from "./accounts.ts";
@@ -93,7 +92,7 @@ export class PhysicalEnvironment implements Environment {
   }
 
   timestamp(): number {
-    return Math.floor(this.#ledger.clock.now / TICKS_PER_CYCLE);
+    return this.#ledger.clock.timestamp;
   }
 
   charge(cost: CostName): void {

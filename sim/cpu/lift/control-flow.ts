@@ -25,11 +25,8 @@ export function liftJump(l: Lifter): void {
   if (kind === OpKind.NearBranch16 || kind === OpKind.NearBranch32) {
     const { imm, w } = nearTarget(l);
     l.emit(OP.JUMP, { w, imm, x: BRANCH.DIRECT });
-  } else if (kind === OpKind.FarBranch16 || kind === OpKind.FarBranch32) {
-    const { selector, offset } = farImmediate(l);
-    l.helper("farJump", { a: selector, b: offset, w: kind === OpKind.FarBranch16 ? 16 : 32, c: l.length });
-  } else if (l.instruction.isJmpFarIndirect) {
-    const { selector, offset, w } = farPointer(l);
+  } else if (isFar(l)) {
+    const { selector, offset, w } = farTarget(l);
     l.helper("farJump", { a: selector, b: offset, w, c: l.length });
   } else {
     const w = l.width(0);
@@ -46,11 +43,8 @@ export function liftCall(l: Lifter): void {
     l.emit(OP.CHECK_RELATIVE, { w, imm });
     pushNextIp(l, w);
     l.emit(OP.JUMP, { w, imm, x: BRANCH.CALL, b: l.length });
-  } else if (kind === OpKind.FarBranch16 || kind === OpKind.FarBranch32) {
-    const { selector, offset } = farImmediate(l);
-    l.helper("farCall", { a: selector, b: offset, w: kind === OpKind.FarBranch16 ? 16 : 32, c: l.length });
-  } else if (l.instruction.isCallFarIndirect) {
-    const { selector, offset, w } = farPointer(l);
+  } else if (isFar(l)) {
+    const { selector, offset, w } = farTarget(l);
     l.helper("farCall", { a: selector, b: offset, w, c: l.length });
   } else {
     const w = l.width(0);
@@ -70,10 +64,20 @@ function pushNextIp(l: Lifter, w: number): void {
   l.push(w, next);
 }
 
-function farImmediate(l: Lifter): { selector: number; offset: number } {
-  const instruction = l.instruction;
-  const offset = instruction.op0Kind === OpKind.FarBranch16 ? instruction.farBranch16 : instruction.farBranch32;
-  return { selector: l.constant(instruction.farBranchSelector), offset: l.constant(offset) };
+/** A far JMP or CALL: to a pointer in the instruction, or in memory. */
+function isFar(l: Lifter): boolean {
+  const { op0Kind, isJmpFarIndirect, isCallFarIndirect } = l.instruction;
+  return op0Kind === OpKind.FarBranch16 || op0Kind === OpKind.FarBranch32 || isJmpFarIndirect || isCallFarIndirect;
+}
+
+/** Cells of the selector and offset of a far JMP or CALL, and its operand size. */
+function farTarget(l: Lifter): { selector: number; offset: number; w: number } {
+  const { instruction } = l;
+  const wide = instruction.op0Kind === OpKind.FarBranch32;
+  if (!wide && instruction.op0Kind !== OpKind.FarBranch16) return farPointer(l);
+  const selector = l.constant(instruction.farBranchSelector);
+  const offset = l.constant(wide ? instruction.farBranch32 : instruction.farBranch16);
+  return { selector, offset, w: wide ? 32 : 16 };
 }
 
 /** Loads m16:16 or m16:32: offset first, then the selector. */

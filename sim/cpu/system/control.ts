@@ -98,7 +98,7 @@ function writeCr0(state: CpuState, env: Environment, value: number): void {
   }
   state.set(CELL.cr0, written);
   if ((changed & CR0.PG) !== 0) env.flushTlb(FLUSH.ALL);
-  else if ((changed & CR0.WP) !== 0) env.pagingChanged?.();
+  else if ((changed & CR0.WP) !== 0) env.pagingChanged();
   env.attention();
 }
 

@@ -6,7 +6,7 @@
  * Every exit: 7 registers saved, ten fields read by VMREAD, the handler, virtual devices and interrupts looked after,
  * an event in delivery re-injected, changed fields written by VMWRITE, registers restored, VMRESUME.
  */
-import { TICKS_PER_CYCLE, type Timed } from "../../clock.ts";
+import type { Timed } from "../../clock.ts";
 import type { Bus } from "../../cpu/bus.ts";
 import type { Core } from "../../cpu/core.ts";
 import { costTicks, type Profile } from "../../cpu/profiles/profile.ts";
@@ -135,7 +135,7 @@ export class VtxMonitor implements Technique {
       pmap,
       board,
       world: this.#world,
-      timestamp: () => Math.floor(ledger.clock.now / TICKS_PER_CYCLE),
+      timestamp: () => ledger.clock.timestamp,
       translationChanged: () => this.#translationChanged(),
       apicBaseChanged: () => undefined,
     });
