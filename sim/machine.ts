@@ -21,7 +21,8 @@ import { CELL } from "./cpu/state.ts";
 import { type BoardFile, busTicks, freeTicks } from "./devices/board.ts";
 import { PcBoard, type PcBoardState } from "./devices/pc-board.ts";
 import { Ledger, type SavedLedger } from "./ledger.ts";
-import { PAGE_SIZE } from "./memory/address.ts";
+import { PAGE_SHIFT, PAGE_SIZE } from "./memory/address.ts";
+import { EXTENDED_BASE, FIRMWARE_SIZES, MemoryMap } from "./memory/memory-map.ts";
 import { PhysicalMemory, type SavedMemory } from "./memory/physical.ts";
 import type { Observer } from "./observer.ts";
 import type { RunEnd } from "./result.ts";
@@ -48,6 +49,11 @@ export interface MachineOptions {
   readonly seed: number;
   /** Shifts the guest's timer crystal against the clock, in ticks. */
   readonly timerPhase?: number;
+  /**
+   * The image of the guest's firmware ROM, 64 or 128 KB, which ends at 1 MB and again at 4 GB; 64 KB of ones if not
+   * given (a machine with less than 1 MB has none).
+   */
+  readonly firmware?: Uint8Array;
   /** Contents of the guest's disks on the primary IDE channel, two at most; never modified. */
   readonly disks?: readonly Uint8Array[];
   /** How the guest's pages are spread over RAM; no effect on a guest, only tests use "shuffled". */
@@ -84,6 +90,8 @@ export class Machine {
   /** The guest's devices: the machine's own natively, a virtual board under a monitor. */
   readonly board: PcBoard;
   readonly guestBytes: number;
+  /** What the guest's pages are, and the host page at which a monitor keeps the guest's firmware ROM. */
+  readonly guestMemory: { readonly map: MemoryMap; readonly firstRomPage: number };
   readonly #physicalBoard: PcBoard;
   #finish: (end: RunEnd) => void = () => undefined;
 
@@ -92,7 +100,11 @@ export class Machine {
     const virtual = options.technique !== "native";
     const guestPages = guestBytes / PAGE_SIZE;
     this.guestBytes = guestBytes;
-    this.memory = new PhysicalMemory(guestBytes + (virtual ? MONITOR_PAGES * PAGE_SIZE : 0));
+    const firmware = options.firmware ?? blankFirmware(guestBytes);
+    const map = MemoryMap.pc(guestBytes, firmware.length);
+    this.guestMemory = { map, firstRomPage: virtual ? guestPages + MONITOR_PAGES : map.romBase >>> PAGE_SHIFT };
+    const hostBytes = guestBytes + (virtual ? MONITOR_PAGES * PAGE_SIZE + firmware.length : 0);
+    this.memory = new PhysicalMemory(hostBytes, virtual ? MemoryMap.pc(hostBytes, 0) : map);
     const clock = new Clock(this.memory.timeCells, profile.frequencyMHz);
     this.ledger = new Ledger(clock);
     const alarms = new Alarms();
@@ -105,6 +117,7 @@ export class Machine {
       },
       timerPhase: options.timerPhase ?? 0,
       memoryBytes: guestBytes,
+      onA20: (open: boolean) => this.technique.gateA20(open),
       ...(options.disks === undefined ? {} : { disks: options.disks }),
     };
     this.#physicalBoard = new PcBoard({
@@ -136,6 +149,7 @@ export class Machine {
       this.board = this.#physicalBoard;
       this.technique = native;
       this.#finish = (end) => native.finish(end);
+      this.#load(firmware);
       return;
     }
     this.board = new PcBoard({
@@ -150,7 +164,12 @@ export class Machine {
       core: this.core,
       memory: this.memory,
       ledger: this.ledger,
-      pmap: new Pmap(guestPages, FIRST_GUEST_PAGE, options.pmapLayout ?? "linear", options.seed),
+      pmap: new Pmap({
+        ...this.guestMemory,
+        firstHostPage: FIRST_GUEST_PAGE,
+        layout: options.pmapLayout ?? "linear",
+        seed: options.seed,
+      }),
       board: this.board,
       firstPage: guestPages,
       pages: MONITOR_PAGES,
@@ -159,8 +178,14 @@ export class Machine {
     monitor.log.observer = options.observer ?? null;
     this.technique = monitor;
     this.#finish = (end) => monitor.finish(end);
+    this.#load(firmware);
     // The monitor finds the machine as firmware leaves it; nothing of it is the guest's.
     this.core.state.set(CELL.apicBase, 0xfee00900);
+  }
+
+  /** Puts the firmware image where the guest's ROM is. */
+  #load(firmware: Uint8Array): void {
+    if (firmware.length > 0) this.technique.writeGuest(EXTENDED_BASE - firmware.length, firmware);
   }
 
   /** Runs the guest until something ends the run or the clock has reached `until` (ticks). */
@@ -184,6 +209,7 @@ export class Machine {
     this.technique.writeGuest(0, guest.memory);
     this.technique.importCpu(guest.cpu);
     this.board.restore(guest.devices);
+    this.technique.gateA20(this.board.a20);
   }
 
   save(): SavedMachine {
@@ -206,4 +232,9 @@ export class Machine {
     if (saved.guestBoard !== null) this.board.restore(saved.guestBoard);
     this.technique.restore(saved.technique);
   }
+}
+
+/** A ROM in which nothing is programmed; none where it would not fit below the end of RAM. */
+function blankFirmware(guestBytes: number): Uint8Array {
+  return new Uint8Array(guestBytes < EXTENDED_BASE ? 0 : (FIRMWARE_SIZES[0] as number)).fill(0xff);
 }

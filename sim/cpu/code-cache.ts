@@ -200,6 +200,34 @@ export class CodeCache {
     };
   }
 
+  /**
+   * One instruction from bytes that are not in memory (device space): a block that is not kept. `code` begins at its
+   * first byte; "truncated" when more are needed, unless there are as many as an instruction may have.
+   */
+  uncached(code: Uint8Array, mode: BlockMode): Block | "truncated" {
+    const outcome = this.#decoder.decode(code, mode.bits);
+    if (outcome === "truncated" && code.length < MAX_INSTRUCTION_BYTES) return "truncated";
+    if (outcome !== "decoded") {
+      return this.#special(outcome === "truncated" ? "too-long" : "undefined", -1, -1, code, mode);
+    }
+    const lifted = lift(this.#decoder.instruction, mode, this.#costs);
+    if (lifted === null) return this.#special("unmodelled", -1, -1, code, mode);
+    return {
+      kind: "code",
+      ops: lifted.ops,
+      bytes: lifted.length,
+      instructions: 1,
+      ticks: lifted.ticks,
+      last: lifted.rule,
+      account: mode.account,
+      physical: -1,
+      secondPage: -1,
+      key: -1,
+      modeIndex: mode.index,
+      text: "",
+    };
+  }
+
   #bytesAt(physical: number, room: number): Uint8Array {
     const length = Math.min(room, MAX_INSTRUCTION_BYTES);
     return this.#memory.u8.subarray(RAM_OFFSET + physical, RAM_OFFSET + physical + length);

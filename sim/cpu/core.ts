@@ -7,10 +7,12 @@
  */
 import type { Alarms } from "../clock.ts";
 import type { Account, Domain, Ledger } from "../ledger.ts";
+import { PAGE_SIZE, pageOffset } from "../memory/address.ts";
 import { type PhysicalMemory, REASON } from "../memory/physical.ts";
 import { Accounts } from "./accounts.ts";
 import type { Bus } from "./bus.ts";
 import { type Block, type BlockMode, CodeCache } from "./code-cache.ts";
+import { MAX_INSTRUCTION_BYTES } from "./decode.ts";
 import { EventDelivery } from "./events.ts";
 import { execute } from "./interpreter.ts";
 import { endShadow } from "./lift/rule.ts";
@@ -29,7 +31,6 @@ import {
   raise,
   type SavedState,
   SEG,
-  unmodelled,
   VECTOR,
 } from "./state.ts";
 import { type SavedVmx, Vmx } from "./vmx/vmx.ts";
@@ -101,6 +102,7 @@ export class Core {
   readonly #events: EventDelivery;
   readonly #modes: (BlockMode | undefined)[] = [];
   readonly #idle: Account;
+  readonly #memory: PhysicalMemory;
   readonly #ramBytes: number;
   #until = Number.POSITIVE_INFINITY;
   #budget = Number.POSITIVE_INFINITY;
@@ -133,6 +135,7 @@ export class Core {
     this.#ledger = ledger;
     this.#alarms = parts.alarms;
     this.#idle = ledger.account("idle", "halted");
+    this.#memory = memory;
     this.#ramBytes = memory.ramBytes;
   }
 
@@ -277,8 +280,6 @@ export class Core {
     }
     const physical = this.mmu.fetch(linear, user);
     if (physical < 0) return this.#signalled(null);
-    if (physical >= this.#ramBytes)
-      return { kind: "unmodelled", detail: `fetch outside of RAM at physical ${hex(physical)}` };
     if (physical >>> 12 === this.gatePage && !user) return { kind: "monitor-entry", offset: physical & 0xfff };
 
     const flags = state.flags;
@@ -325,9 +326,11 @@ export class Core {
   #block(physical: number, linear: number, user: boolean, single: boolean): Block | null {
     const mode = this.#mode(physical, user, single);
     this.accounts.current = this.accounts.byDomain[DOMAINS_OF_CODE[mode.index & 3] as Domain];
+    if (physical >= this.#ramBytes) return this.#fromBus(physical, linear, user, mode);
     let block = this.code.lookup(physical, mode);
     let secondPage = -1;
     if (block === undefined) {
+      if (!this.#memory.stores(physical)) return this.#fromBus(physical, linear, user, mode);
       const lifted = this.code.lift(physical, -1, mode);
       if (lifted !== "second-page") return lifted;
     } else if (block.secondPage < 0) {
@@ -336,19 +339,47 @@ export class Core {
     secondPage = this.mmu.fetch((linear - (linear & 0xfff) + 0x1000) >>> 0, user);
     if (secondPage < 0) return null;
     if (block === undefined || block.secondPage !== secondPage) {
-      if (secondPage >= this.#ramBytes) {
-        unmodelled(this.state, `an instruction runs out of RAM at physical ${hex(secondPage)}`);
-        return null;
-      }
+      if (!this.#memory.stores(secondPage)) return this.#fromBus(physical, linear, user, mode);
       block = this.code.lift(physical, secondPage, mode) as Block;
     }
     return block;
   }
 
+  /**
+   * One instruction of which at least a part is neither in RAM nor in ROM: bytes as the bus gives them, aligned double
+   * words at a time, fetched again each time it runs; nothing but all ones where no device answers. Null with a fault
+   * signalled.
+   */
+  #fromBus(physical: number, linear: number, user: boolean, mode: BlockMode): Block | null {
+    const first = Math.min(MAX_INSTRUCTION_BYTES, PAGE_SIZE - pageOffset(physical));
+    const code = new Uint8Array(MAX_INSTRUCTION_BYTES);
+    this.#codeBytes(physical, code.subarray(0, first));
+    const block = this.code.uncached(code.subarray(0, first), mode);
+    if (block !== "truncated") return block;
+    const secondPage = this.mmu.fetch((linear - (linear & 0xfff) + 0x1000) >>> 0, user);
+    if (secondPage < 0) return null;
+    this.#codeBytes(secondPage, code.subarray(first));
+    return this.code.uncached(code, mode) as Block;
+  }
+
+  /** Fills `into` with the bytes from a physical address, all of one page. */
+  #codeBytes(physical: number, into: Uint8Array): void {
+    if (this.#memory.stores(physical)) {
+      into.set(this.#memory.copyOut(physical, into.length));
+      return;
+    }
+    let word = 0;
+    for (let i = 0; i < into.length; i++) {
+      const at = physical + i;
+      if (i === 0 || at % 4 === 0) word = this.#bus.readMemory(at - (at % 4), 4);
+      into[i] = word >>> (8 * (at % 4));
+    }
+  }
+
   #mode(physical: number, user: boolean, single: boolean): BlockMode {
     const domain = user
       ? USER
-      : this.attribution !== null && this.attribution[physical >>> 12] !== 0
+      : this.attribution !== null && this.attribution[physical >>> 12] === 1
         ? MONITOR
         : KERNEL;
     const big = (this.state.segmentRights(SEG.cs) & RIGHTS.DB) !== 0;
@@ -409,10 +440,6 @@ export class Core {
         return { kind: "unmodelled", detail: signal.detail };
     }
   }
-}
-
-function hex(value: number): string {
-  return `0x${value.toString(16)}`;
 }
 
 function digits(value: number, count: number): string {

@@ -13,8 +13,10 @@
  * - #AC comes after #PF of the same access (order of SDM vol. 3, table 6-2).
  * - An access that crosses a page translates the lower page first; neither page is written before both permit it.
  *
- * Simplified: every physical address below the end of RAM is RAM (an APIC page moved there by IA32_APIC_BASE is not
- * seen).
+ * What a page of physical address space is says memory/memory-map.ts: the fast table holds RAM, and ROM for reads;
+ * accesses to holes and writes to ROM go to the bus, as those beyond RAM do.
+ *
+ * Simplified: an APIC page that IA32_APIC_BASE puts over RAM is not seen; ROM takes no longer to read than RAM.
  */
 import { PAGE_SIZE, pageBase, pageOffset, wrap32 } from "../memory/address.ts";
 import { CODE_GRANULE_SHIFT, type PhysicalMemory, RAM_OFFSET, REASON } from "../memory/physical.ts";
@@ -58,7 +60,6 @@ export class Mmu {
   readonly #u16: Uint16Array;
   readonly #i32: Int32Array;
   readonly #codeGranules: Uint8Array;
-  readonly #ramBytes: number;
 
   /** Physical address of the second page's part of an access that `#translateBytes` found to cross a page. */
   #second = 0;
@@ -77,7 +78,6 @@ export class Mmu {
     this.#u16 = parts.memory.u16;
     this.#i32 = parts.memory.i32;
     this.#codeGranules = parts.memory.codeGranules;
-    this.#ramBytes = parts.memory.ramBytes;
   }
 
   /**
@@ -159,11 +159,14 @@ export class Mmu {
   translate(linear: number, access: number): number {
     const address = wrap32(linear);
     if (!this.#paging.enabled) {
-      this.#fillFast(address, pageBase(address), UNPAGED);
-      return address;
+      const located = this.#memory.locate(address);
+      this.#fillFast(address, pageBase(located), UNPAGED);
+      return located;
     }
-    const physical = this.#paging.data(address, access);
-    if (physical >= 0) this.#fillFast(address, pageBase(physical), this.#paging.attributes);
+    const translated = this.#paging.data(address, access);
+    if (translated < 0) return translated;
+    const physical = this.#memory.locate(translated);
+    this.#fillFast(address, pageBase(physical), this.#paging.attributes);
     return physical;
   }
 
@@ -180,7 +183,7 @@ export class Mmu {
 
   /**
    * CR0 or CR4 (or the whole state) changed without a flush: what the engine derived from them goes. Needed after
-   * CR0.PG and CR0.WP; harmless at any time.
+   * CR0.PG and CR0.WP, and when gate A20 moves; harmless at any time.
    */
   pagingChanged(): void {
     if (this.#filledCount > FILLED_LIST) this.#tags.fill(NO_PAGE, 0, FILLED_PARTS << FAST_BITS);
@@ -242,8 +245,9 @@ export class Mmu {
 
   #fetchSlow(linear: number, user: boolean): number {
     const address = wrap32(linear);
-    const physical = this.#paging.enabled ? this.#paging.fetch(address, user) : address;
-    if (physical < 0) return -1;
+    const translated = this.#paging.enabled ? this.#paging.fetch(address, user) : address;
+    if (translated < 0) return -1;
+    const physical = this.#memory.locate(translated);
     const page = address >>> 12;
     const slot = (user ? 1 << FETCH_BITS : 0) | (page & FETCH_MASK);
     this.#fetchTags[slot] = page;
@@ -255,13 +259,15 @@ export class Mmu {
 
   /** Fills every part that the translation of `linear`'s page to `frame` permits. */
   #fillFast(linear: number, frame: number, attributes: number): void {
-    if (frame + PAGE_SIZE > this.#ramBytes) return;
+    const memory = this.#memory;
+    if (!memory.stores(frame)) return;
     const page = linear >>> 12;
     const user = (attributes & TLB_ATTRIBUTE.USER) !== 0;
     const writable = (attributes & TLB_ATTRIBUTE.WRITABLE) !== 0;
     const dirty = (attributes & TLB_ATTRIBUTE.DIRTY) !== 0;
     this.#setFast(ACCESS.READ, page, frame);
     if (user) this.#setFast(ACCESS.USER, page, frame);
+    if (!memory.isWritable(frame)) return;
     if (dirty && (writable || (this.#state.cr0 & CR0.WP) === 0)) this.#setFast(ACCESS.WRITE, page, frame);
     if (dirty && writable && user) this.#setFast(ACCESS.USER | ACCESS.WRITE, page, frame);
   }
@@ -361,7 +367,7 @@ export class Mmu {
 
   /** Reads within one page; an unaligned access to the bus goes byte by byte. */
   #readPhysical(address: number, bytes: number): number {
-    if (address + bytes <= this.#ramBytes) {
+    if (this.#memory.stores(address)) {
       if (bytes === 4) return this.#memory.read32(address);
       return bytes === 1 ? this.#memory.read8(address) : this.#memory.read16(address);
     }
@@ -375,7 +381,7 @@ export class Mmu {
   }
 
   #writePhysical(address: number, bytes: number, value: number): void {
-    if (address + bytes <= this.#ramBytes) {
+    if (this.#memory.isWritable(address)) {
       if (bytes === 4) this.#memory.write32(address, value);
       else if (bytes === 1) this.#memory.write8(address, value & 0xff);
       else this.#memory.write16(address, value & 0xffff);

@@ -213,13 +213,15 @@ export class Paging implements TableMemory {
       if (reason === REASON.pte) this.#pteReferences++;
       else if (reason === REASON.pde) this.#pdeReferences++;
     }
-    if (address + 4 <= this.#memory.ramBytes) return this.#memory.read32(address);
-    return this.#bus.readMemory(address, 4) | 0;
+    const located = this.#memory.locate(address);
+    if (this.#memory.stores(located)) return this.#memory.read32(located);
+    return this.#bus.readMemory(located, 4) | 0;
   }
 
   updateTable(address: number, value: number): void {
-    if (address + 4 <= this.#memory.ramBytes) this.#memory.write32(address, value);
-    else this.#bus.writeMemory(address, 4, value >>> 0);
+    const located = this.#memory.locate(address);
+    if (this.#memory.isWritable(located)) this.#memory.write32(located, value);
+    else this.#bus.writeMemory(located, 4, value >>> 0);
   }
 
   /** First-level index of the entry that translates the access and permits it, or -1 with a fault in the signal. */

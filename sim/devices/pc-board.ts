@@ -237,7 +237,7 @@ export class PcBoard implements Bus, Timed {
     };
   }
 
-  /** Restores what `save` gave; the time base must stand where it stood then. */
+  /** Restores what `save` gave; the time base must stand where it stood then. Does not report `a20` through `onA20`. */
   restore(data: PcBoardState): void {
     // The local APIC last: the 8259s drive its LINT0.
     this.pic.restore(data.pic);
@@ -248,7 +248,7 @@ export class PcBoard implements Bus, Timed {
     this.vga.restore(data.vga);
     this.pci.restore(data.pci);
     this.ide.restore(data.ide);
-    this.#gateA20();
+    this.#a20 = this.#a20Inputs();
     this.com1.restore(data.com1);
     this.com2.restore(data.com2);
     this.apic.restore(data.apic);
@@ -354,8 +354,12 @@ export class PcBoard implements Bus, Timed {
     });
   }
 
+  #a20Inputs(): boolean {
+    return this.keyboardController.a20 || this.port92.a20;
+  }
+
   #gateA20(): void {
-    const open = this.keyboardController.a20 || this.port92.a20;
+    const open = this.#a20Inputs();
     if (open === this.#a20) return;
     this.#a20 = open;
     this.#parts.onA20?.(open);

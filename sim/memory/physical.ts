@@ -6,11 +6,13 @@
  *     TIME_AREA_OFFSET     clock and accounts (TIME_AREA_CELLS cells of f64)
  *     RAM_OFFSET           RAM, from host-physical address 0
  *
- * RAM is little-endian and without holes. Addresses beyond it are not this file's business: the MMU sends them to
- * the bus. Typed-array views assume a little-endian host.
+ * RAM is little-endian; memory-map.ts says which of its pages are holes, and which are ROM whose bytes stand here too.
+ * Addresses in holes and beyond RAM are not this file's business: the MMU sends them to the bus. Typed-array views
+ * assume a little-endian host.
  */
 import { TIME_AREA_CELLS } from "../ledger.ts";
-import { PAGE_SIZE } from "./address.ts";
+import { PAGE_SHIFT, PAGE_SIZE } from "./address.ts";
+import { MemoryMap, PAGE_KIND } from "./memory-map.ts";
 
 /** Bytes of the control area given to each processor; equals STATE_BYTES of cpu/state.ts (a test holds this). */
 export const CORE_STATE_BYTES = 2048;
@@ -27,6 +29,8 @@ export const CODE_GRANULE_BYTES = 64;
 export const CODE_GRANULE_SHIFT = 6;
 
 const WASM_PAGE_BYTES = 0x10000;
+/** The address line that gate A20 holds at zero while it is closed. */
+const A20 = 0x10_0000;
 
 /** Why a physical reference was made. Data references that hit the engine's fast path are not counted. */
 export const REFERENCE_REASONS = [
@@ -65,6 +69,10 @@ export class PhysicalMemory {
   readonly wasm: WebAssembly.Memory;
   readonly buffer: ArrayBuffer;
   readonly ramBytes: number;
+  /** What each page below `ramBytes` is. */
+  readonly map: MemoryMap;
+  /** Whether gate A20 is open. Who changes it must have the MMU drop what it derived (Mmu.pagingChanged). */
+  a20 = true;
   /** The whole shared memory; RAM begins at index RAM_OFFSET. */
   readonly u8: Uint8Array;
   readonly u16: Uint16Array;
@@ -80,8 +88,8 @@ export class PhysicalMemory {
   /** References by reason (index: REASON). */
   readonly references = new Float64Array(REFERENCE_REASONS.length);
 
-  /** `ramBytes` must be a multiple of 4 KB, at least 64 KB and at most MAX_RAM_BYTES. */
-  constructor(ramBytes: number) {
+  /** `ramBytes` must be a multiple of 4 KB, at least 64 KB and at most MAX_RAM_BYTES; all is RAM if no map is given. */
+  constructor(ramBytes: number, map: MemoryMap = MemoryMap.flat(ramBytes)) {
     if (ramBytes % PAGE_SIZE !== 0 || ramBytes < 0x10000 || ramBytes > MAX_RAM_BYTES) {
       throw new Error(`RAM of ${ramBytes} bytes: must be a multiple of ${PAGE_SIZE} from 65536 to ${MAX_RAM_BYTES}`);
     }
@@ -89,6 +97,7 @@ export class PhysicalMemory {
     this.wasm = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.buffer = this.wasm.buffer;
     this.ramBytes = ramBytes;
+    this.map = map;
     this.u8 = new Uint8Array(this.buffer);
     this.u16 = new Uint16Array(this.buffer);
     this.i32 = new Int32Array(this.buffer);
@@ -103,7 +112,26 @@ export class PhysicalMemory {
     return core * CORE_STATE_BYTES;
   }
 
-  /** Whether all of `bytes` bytes from `address` are RAM. */
+  /**
+   * The address at which the memory bus finds what the processor puts out as `address`: gate A20 applied, the
+   * firmware's alias below 4 GB resolved (which answers whatever the gate is).
+   */
+  locate(address: number): number {
+    const located = this.map.unalias(address);
+    return this.a20 || located !== address ? located : address - (address & A20);
+  }
+
+  /** Whether the page at a located address is RAM or ROM, whose bytes stand here. */
+  stores(address: number): boolean {
+    return address < this.ramBytes && this.map.kinds[address >>> PAGE_SHIFT] !== PAGE_KIND.HOLE;
+  }
+
+  /** Whether the page at a located address is RAM. */
+  isWritable(address: number): boolean {
+    return address < this.ramBytes && this.map.kinds[address >>> PAGE_SHIFT] === PAGE_KIND.RAM;
+  }
+
+  /** Whether all of `bytes` bytes from `address` are below the end of RAM. */
   contains(address: number, bytes: number): boolean {
     return address + bytes <= this.ramBytes;
   }

@@ -32,6 +32,8 @@ export interface ShadowHost {
   writeGuest32(address: GuestPhysical, value: number): void;
   /** Host-physical page number of a guest-physical page; -1: not RAM. Must not change while a shadow exists. */
   hostFrame(guestPage: number): number;
+  /** Whether stores to the page go to that host page: RAM, not ROM. Must not change while a shadow exists. */
+  isWritable(guestPage: number): boolean;
   /** A word of a shadow table, which the simulated processor walks too. */
   readTable(address: HostPhysical): number;
   writeTable(address: HostPhysical, value: number): void;

@@ -7,7 +7,7 @@ import type { ShadowHost } from "./shadow-host.ts";
 import { entryAddress, isRoot, ROLE, SHADOW_KIND, type ShadowPage, type ShadowPages } from "./shadow-pages.ts";
 
 /** The part of the host that verification needs; it should not charge. */
-export type ShadowReader = Pick<ShadowHost, "readGuest32" | "hostFrame" | "readTable">;
+export type ShadowReader = Pick<ShadowHost, "readGuest32" | "hostFrame" | "isWritable" | "readTable">;
 
 /** What the guest's tables say of a linear page; null: nothing, or an entry on the way has A clear. */
 interface Derived {
@@ -90,6 +90,7 @@ export function verifyShadow(pages: ShadowPages, abilities: Abilities, reader: S
           problems.push(`${name(page)}[${index}]: not in the reverse map`);
         if ((entry & 2) !== 0 && pages.traced.has(target))
           problems.push(`${name(page)}[${index}]: writable but traced`);
+        if ((entry & 2) !== 0 && !reader.isWritable(target)) problems.push(`${name(page)}[${index}]: writable ROM`);
       }
     }
   }

@@ -298,7 +298,8 @@ export class Shadow {
     }
     const guestPage = pageNumber(address);
     const frame = this.#host.hostFrame(guestPage);
-    if (frame === -1) return { kind: "device", address };
+    // Stores to ROM are the bus's business: it loses them.
+    if (frame === -1 || (write && !this.#host.isWritable(guestPage))) return { kind: "device", address };
     const child = this.#ensureChild(root, addressBits(linear, 22, 10), kind, subject, role);
     // Asked only now: making the path may have begun to trace the page, or stopped.
     if (write && this.isTraced(guestPage)) return { kind: "traced-write", address };
@@ -330,7 +331,7 @@ export class Shadow {
     const dirty = kind === SHADOW_KIND.SPLIT ? (role & ROLE.DIRTY) !== 0 : (entry & BITS.dirty) !== 0;
     const mayWrite = writable || (supervisorWrite && (role & ROLE.WP) === 0);
     let flags = BITS.present | BITS.accessed;
-    if (mayWrite && dirty && !this.isTraced(guestPage)) flags |= LEAF_WRITABLE;
+    if (mayWrite && dirty && !this.isTraced(guestPage) && this.#host.isWritable(guestPage)) flags |= LEAF_WRITABLE;
     if (user && (writable || (flags & BITS.write) === 0)) flags |= BITS.user;
     return flags;
   }

@@ -30,6 +30,8 @@ export interface Technique {
   /** Reads and writes guest-physical memory for loaders and migration; free of charge. */
   readGuest(address: number, bytes: Uint8Array): void;
   writeGuest(address: number, bytes: Uint8Array): void;
+  /** The guest's gate A20 has opened or closed: address line 20 follows at once. */
+  gateA20(open: boolean): void;
   exits(): readonly ExitStatistics[];
   counters(): Readonly<Record<string, number>>;
   save(): unknown;

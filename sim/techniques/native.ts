@@ -1,6 +1,7 @@
 /** No technique at all: the guest has the machine. The baseline that every other technique is compared with. */
 import type { Core } from "../cpu/core.ts";
 import { SEG } from "../cpu/state.ts";
+import { PAGE_SIZE } from "../memory/address.ts";
 import type { PhysicalMemory } from "../memory/physical.ts";
 import type { ExitStatistics, RunEnd } from "../result.ts";
 import type { GuestCpu, Technique, TechniqueLimits } from "./monitor.ts";
@@ -53,11 +54,28 @@ export class Native implements Technique {
   }
 
   readGuest(address: number, bytes: Uint8Array): void {
-    bytes.set(this.#memory.copyOut(address, bytes.length));
+    this.#parts(address, bytes.length, (from, at, length) => bytes.set(this.#memory.copyOut(from, length), at));
   }
 
   writeGuest(address: number, bytes: Uint8Array): void {
-    this.#memory.copyIn(address, bytes);
+    this.#parts(address, bytes.length, (to, at, length) => this.#memory.copyIn(to, bytes.subarray(at, at + length)));
+  }
+
+  /** Calls `copy` for each part of a range within one page that is RAM or ROM. */
+  #parts(address: number, length: number, copy: (address: number, at: number, length: number) => void): void {
+    let at = 0;
+    while (at < length) {
+      const part = Math.min(length - at, PAGE_SIZE - ((address + at) % PAGE_SIZE));
+      if (address + at >= this.#memory.ramBytes)
+        throw new Error(`address ${(address + at).toString(16)} is beyond RAM`);
+      if (this.#memory.stores(address + at)) copy(address + at, at, part);
+      at += part;
+    }
+  }
+
+  gateA20(open: boolean): void {
+    this.#memory.a20 = open;
+    this.#core.mmu.pagingChanged();
   }
 
   exits(): readonly ExitStatistics[] {
@@ -69,10 +87,12 @@ export class Native implements Technique {
   }
 
   save(): unknown {
-    return { end: this.#end };
+    return { end: this.#end, a20: this.#memory.a20 };
   }
 
   restore(saved: unknown): void {
-    this.#end = (saved as { end: RunEnd | null }).end;
+    const { end, a20 } = saved as { end: RunEnd | null; a20: boolean };
+    this.#end = end;
+    this.gateA20(a20);
   }
 }

@@ -44,6 +44,7 @@ export interface Setup {
   readonly commandLine?: string;
   readonly guestBytes?: number;
   readonly maxBlock?: number;
+  readonly firmware?: Uint8Array;
   readonly pmapLayout?: "linear" | "shuffled";
   readonly seed?: number;
   readonly observer?: Observer;
@@ -86,6 +87,7 @@ export function emptyMachine(setup: Setup): Rig {
     seed: setup.seed ?? 1,
     onSerial: (byte) => serial.push(byte),
     ...(setup.maxBlock === undefined ? {} : { maxBlock: setup.maxBlock }),
+    ...(setup.firmware === undefined ? {} : { firmware: setup.firmware }),
     ...(setup.pmapLayout === undefined ? {} : { pmapLayout: setup.pmapLayout }),
     ...(setup.observer === undefined ? {} : { observer: setup.observer }),
   };

@@ -8,13 +8,15 @@ const SEED = 3;
 
 /** Reads guest memory and shadow tables without charging; the pmap is made again, as the machine made its own. */
 function freeReader({ machine }: Rig): ShadowReader {
-  const pmap = new Pmap(machine.guestBytes / 4096, 0, "shuffled", SEED);
+  const { map, firstRomPage } = machine.guestMemory;
+  const pmap = new Pmap({ map, firstHostPage: 0, firstRomPage, layout: "shuffled", seed: SEED });
   return {
     readGuest32(address) {
       const host = pmap.translate(address);
       return host < 0 ? 0xffffffff : machine.memory.read32(host);
     },
     hostFrame: (page) => pmap.frame(page),
+    isWritable: (page) => pmap.isWritable(page),
     readTable: (address) => machine.memory.read32(address),
   };
 }

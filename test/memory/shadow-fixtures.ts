@@ -46,6 +46,8 @@ export class FakeGuest implements ShadowHost {
   readonly free: number[] = [];
   /** Words of device memory by guest-physical address; elsewhere outside RAM is all ones. */
   readonly device = new Map<number, number>();
+  /** Guest pages that are ROM. */
+  readonly rom = new Set<number>();
   readonly steps: Partial<Record<ShadowStep, number>> = {};
   readonly options: ShadowOptions;
   shadow: Shadow;
@@ -71,6 +73,9 @@ export class FakeGuest implements ShadowHost {
 
   hostFrame(guestPage: number): number {
     return this.pmap[guestPage] ?? -1;
+  }
+  isWritable(guestPage: number): boolean {
+    return this.hostFrame(guestPage) !== -1 && !this.rom.has(guestPage);
   }
   readGuest32(address: GuestPhysical): number {
     return this.peek(address);

@@ -48,20 +48,21 @@ export class GuestMemory implements EmulationHost, ShadowHost {
     if (host >= 0) return this.#parts.memory.read(host, bytes);
     this.do("device");
     this.deviceAccesses++;
-    const value = this.#parts.board.readMemory(address, bytes);
+    const value = this.#parts.board.readMemory(this.#parts.pmap.locate(address), bytes);
     return bytes === 4 ? value | 0 : value;
   }
 
   writeGuest(address: number, bytes: number, value: number): void {
-    const host = this.#parts.pmap.translate(address);
-    if (host < 0) {
+    const { pmap } = this.#parts;
+    const located = pmap.locate(address);
+    if (!pmap.isWritable(pageNumber(located))) {
       this.do("device");
       this.deviceAccesses++;
-      this.#parts.board.writeMemory(address, bytes, bytes === 4 ? value >>> 0 : value & (2 ** (8 * bytes) - 1));
+      this.#parts.board.writeMemory(located, bytes, bytes === 4 ? value >>> 0 : value & (2 ** (8 * bytes) - 1));
       return;
     }
-    this.#parts.memory.write(host, bytes, value);
-    if (this.shadow?.isTraced(pageNumber(address)) === true) this.shadow.guestWrote(address as GuestPhysical, bytes);
+    this.#parts.memory.write(pmap.translate(located), bytes, value);
+    if (this.shadow?.isTraced(pageNumber(located)) === true) this.shadow.guestWrote(located as GuestPhysical, bytes);
   }
 
   readEntry(address: number): number {
@@ -106,16 +107,21 @@ export class GuestMemory implements EmulationHost, ShadowHost {
   readGuest32(address: GuestPhysical): number {
     const host = this.#parts.pmap.translate(address);
     if (host >= 0) return this.#parts.memory.read(host, 4);
-    return this.#parts.board.readMemory(address, 4) | 0;
+    return this.#parts.board.readMemory(this.#parts.pmap.locate(address), 4) | 0;
   }
 
   writeGuest32(address: GuestPhysical, value: number): void {
-    const host = this.#parts.pmap.translate(address);
-    if (host >= 0) this.#parts.memory.write(host, 4, value);
+    const { pmap } = this.#parts;
+    const located = pmap.locate(address);
+    if (pmap.isWritable(pageNumber(located))) this.#parts.memory.write(pmap.translate(located), 4, value);
   }
 
   hostFrame(guestPage: number): number {
     return this.#parts.pmap.frame(guestPage);
+  }
+
+  isWritable(guestPage: number): boolean {
+    return this.#parts.pmap.isWritable(guestPage);
   }
 
   readTable(address: HostPhysical): number {
@@ -139,7 +145,10 @@ export class GuestMemory implements EmulationHost, ShadowHost {
   }
 }
 
-/** Guest-physical bytes copied without any charge: for loaders, migration and comparison. */
+/**
+ * Guest-physical bytes copied without any charge: for loaders, migration and comparison. Gate A20 has no part in it.
+ * `copy` is called for each part that is RAM or ROM.
+ */
 export function copyGuest(
   pmap: Pmap,
   address: number,
@@ -149,9 +158,9 @@ export function copyGuest(
   let at = 0;
   while (at < length) {
     const part = Math.min(length - at, PAGE_SIZE - ((address + at) % PAGE_SIZE));
-    const frame = pmap.frame(pageNumber(address + at));
-    if (frame < 0) throw new Error(`guest-physical address ${(address + at).toString(16)} is not RAM`);
-    copy((frame << PAGE_SHIFT) + ((address + at) % PAGE_SIZE), at, part);
+    const frame = pmap.frames[pageNumber(address + at)];
+    if (frame === undefined) throw new Error(`guest-physical address ${(address + at).toString(16)} is beyond RAM`);
+    if (frame >= 0) copy((frame << PAGE_SHIFT) + ((address + at) % PAGE_SIZE), at, part);
     at += part;
   }
 }

@@ -291,7 +291,9 @@ function decodeAndRun(context: HandlerContext): void {
       unmodelled(context, signal.detail);
       return;
     }
-    // The guest changed its tables under the fetch: the processor will meet the same fault.
+    // The guest changed its tables under the fetch: the processor will meet the same fault. But it has no way to the
+    // bytes that a device gives: what is no instruction there is found here.
+    if (signal.vector !== VECTOR.PF) injectException(context, signal.vector, signal.errorCode);
     return;
   }
   guest.require(requirements(lifted.ops));

@@ -55,6 +55,7 @@ interface SavedMonitor {
   readonly launched: boolean;
   readonly entries: number;
   readonly halted: boolean;
+  readonly a20: boolean;
   readonly end: RunEnd | null;
   readonly known: SavedRegisters;
   readonly free: readonly number[];
@@ -287,12 +288,20 @@ export class VtxMonitor implements Technique {
     });
   }
 
+  /** Guest pages have other frames now: what was made from the old ones goes, and the guest's root is made again. */
+  gateA20(open: boolean): void {
+    this.#pmap.a20 = open;
+    this.shadow.reset();
+    if (this.#launched) this.#translationChanged();
+  }
+
   save(): SavedMonitor {
     return {
       virtual: this.#virtual.save(),
       launched: this.#launched,
       entries: this.#entries,
       halted: this.#halted,
+      a20: this.#pmap.a20,
       end: this.#end,
       known: this.#guest.save(),
       free: this.#world.saveFree(),
@@ -310,6 +319,7 @@ export class VtxMonitor implements Technique {
     this.#launched = from.launched;
     this.#entries = from.entries;
     this.#halted = from.halted;
+    this.#pmap.a20 = from.a20;
     this.#end = from.end;
     this.#guest.restore(from.known);
     this.#world.restoreFree(from.free);
