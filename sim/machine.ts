@@ -17,6 +17,7 @@
 import { Alarms, Clock } from "./clock.ts";
 import { Core, type SavedCore } from "./cpu/core.ts";
 import type { Profile } from "./cpu/profiles/profile.ts";
+import { resetState } from "./cpu/reset.ts";
 import { CELL } from "./cpu/state.ts";
 import { type BoardFile, busTicks, freeTicks } from "./devices/board.ts";
 import { PcBoard, type PcBoardState } from "./devices/pc-board.ts";
@@ -51,7 +52,7 @@ export interface MachineOptions {
   readonly timerPhase?: number;
   /**
    * The image of the guest's firmware ROM, 64 or 128 KB, which ends at 1 MB and again at 4 GB; 64 KB of ones if not
-   * given (a machine with less than 1 MB has none).
+   * given (a machine with less than 1 MB has none). A machine with an image begins at the reset vector.
    */
   readonly firmware?: Uint8Array;
   /** Contents of the guest's disks on the primary IDE channel, two at most; never modified. */
@@ -90,6 +91,7 @@ export class Machine {
   /** The guest's devices: the machine's own natively, a virtual board under a monitor. */
   readonly board: PcBoard;
   readonly guestBytes: number;
+  readonly #profile: Profile;
   /** What the guest's pages are, and the host page at which a monitor keeps the guest's firmware ROM. */
   readonly guestMemory: { readonly map: MemoryMap; readonly firstRomPage: number };
   readonly #physicalBoard: PcBoard;
@@ -100,6 +102,7 @@ export class Machine {
     const virtual = options.technique !== "native";
     const guestPages = guestBytes / PAGE_SIZE;
     this.guestBytes = guestBytes;
+    this.#profile = profile;
     const firmware = options.firmware ?? blankFirmware(guestBytes);
     const map = MemoryMap.pc(guestBytes, firmware.length);
     this.guestMemory = { map, firstRomPage: virtual ? guestPages + MONITOR_PAGES : map.romBase >>> PAGE_SHIFT };
@@ -117,6 +120,7 @@ export class Machine {
       },
       timerPhase: options.timerPhase ?? 0,
       memoryBytes: guestBytes,
+      onReset: () => this.reset(),
       onA20: (open: boolean) => this.technique.gateA20(open),
       ...(options.disks === undefined ? {} : { disks: options.disks }),
     };
@@ -150,6 +154,7 @@ export class Machine {
       this.technique = native;
       this.#finish = (end) => native.finish(end);
       this.#load(firmware);
+      if (options.firmware !== undefined) this.technique.importCpu(this.#afterReset());
       return;
     }
     this.board = new PcBoard({
@@ -181,6 +186,22 @@ export class Machine {
     this.#load(firmware);
     // The monitor finds the machine as firmware leaves it; nothing of it is the guest's.
     this.core.state.set(CELL.apicBase, 0xfee00900);
+    if (options.firmware !== undefined) this.technique.importCpu(this.#afterReset());
+  }
+
+  /**
+   * Reset of the guest's processor and devices, as by the ports that software has for it, at the next instruction
+   * boundary. RAM, CMOS RAM and what was written to disks stay; so does what the guest has told the laboratory.
+   */
+  reset(): void {
+    this.technique.reset(() => {
+      this.board.reset();
+      return this.#afterReset();
+    });
+  }
+
+  #afterReset(): GuestCpu {
+    return { cpu: resetState(this.#profile).save() };
   }
 
   /** Puts the firmware image where the guest's ROM is. */

@@ -13,6 +13,7 @@ import { Accounts } from "./accounts.ts";
 import type { Bus } from "./bus.ts";
 import { type Block, type BlockMode, CodeCache } from "./code-cache.ts";
 import { MAX_INSTRUCTION_BYTES } from "./decode.ts";
+import { FLUSH } from "./environment.ts";
 import { EventDelivery } from "./events.ts";
 import { execute } from "./interpreter.ts";
 import { endShadow } from "./lift/rule.ts";
@@ -159,6 +160,14 @@ export class Core {
       const stop = this.#step();
       if (stop !== null) return stop;
     }
+  }
+
+  /** Takes up the state of a processor that has been reset (reset.ts), at an instruction boundary. */
+  reset(state: SavedState): void {
+    this.vmx?.reset();
+    this.state.restore(state);
+    this.mmu.flushTlb(FLUSH.ALL);
+    this.#enterDomain();
   }
 
   save(): SavedCore {

@@ -21,10 +21,6 @@ export class DebugExit implements PortDevice {
     this.#onExit = onExit;
   }
 
-  reset(): void {
-    this.status = null;
-  }
-
   save(): number | null {
     return this.status;
   }
@@ -53,10 +49,6 @@ export class DigestPort implements PortDevice {
     return this.#words;
   }
 
-  reset(): void {
-    this.#words = [];
-  }
-
   save(): readonly number[] {
     return [...this.#words];
   }
@@ -81,10 +73,6 @@ export class DebugConsole implements PortDevice {
 
   get bytes(): readonly number[] {
     return this.#bytes;
-  }
-
-  reset(): void {
-    this.#bytes = [];
   }
 
   save(): readonly number[] {

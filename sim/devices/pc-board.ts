@@ -168,7 +168,7 @@ export class PcBoard implements Bus, Timed {
     this.reset();
   }
 
-  /** Power-on: every device as its data sheet says. */
+  /** Power-on and RESET: every device as its data sheet says. The laboratory's own ports keep what they were told. */
   reset(): void {
     this.pic.reset();
     this.apic.reset();
@@ -183,9 +183,6 @@ export class PcBoard implements Bus, Timed {
     this.com1.reset();
     this.com2.reset();
     this.post.reset();
-    this.exit.reset();
-    this.digest.reset();
-    this.console.reset();
     this.#nmi = false;
     this.#apicWasEnabled = true;
   }

@@ -30,6 +30,11 @@ export interface Technique {
   /** Reads and writes guest-physical memory for loaders and migration; free of charge. */
   readGuest(address: number, bytes: Uint8Array): void;
   writeGuest(address: number, bytes: Uint8Array): void;
+  /**
+   * A reset of the guest's processor: at the next instruction boundary, `atBoundary` is called and gives its state. A
+   * device may call this in the middle of an instruction.
+   */
+  reset(atBoundary: () => GuestCpu): void;
   /** The guest's gate A20 has opened or closed: address line 20 follows at once. */
   gateA20(open: boolean): void;
   exits(): readonly ExitStatistics[];

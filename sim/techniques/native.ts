@@ -11,6 +11,7 @@ export class Native implements Technique {
   readonly #core: Core;
   readonly #memory: PhysicalMemory;
   #end: RunEnd | null = null;
+  #reset: (() => GuestCpu) | null = null;
 
   constructor(core: Core, memory: PhysicalMemory) {
     this.#core = core;
@@ -20,6 +21,7 @@ export class Native implements Technique {
   run(limits: TechniqueLimits): RunEnd {
     if (this.#end !== null) return this.#end;
     for (;;) {
+      if (this.#reset !== null) this.#takeReset(this.#reset);
       const stop = this.#core.run(limits);
       const { state } = this.#core;
       const place = { cs: state.selector(SEG.cs), eip: state.eip };
@@ -71,6 +73,16 @@ export class Native implements Technique {
       if (this.#memory.stores(address + at)) copy(address + at, at, part);
       at += part;
     }
+  }
+
+  reset(atBoundary: () => GuestCpu): void {
+    this.#reset = atBoundary;
+    this.#core.requestStop();
+  }
+
+  #takeReset(atBoundary: () => GuestCpu): void {
+    this.#reset = null;
+    this.#core.reset(atBoundary().cpu);
   }
 
   gateA20(open: boolean): void {

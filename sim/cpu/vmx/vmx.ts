@@ -499,6 +499,16 @@ export class Vmx implements VmxInstructions {
     };
   }
 
+  /** A reset of the processor: VMX operation ends, and no VMCS is current. */
+  reset(): void {
+    this.#vmxonPointer = NO_POINTER;
+    this.#vmcs.pointer = NO_POINTER;
+    this.nonRoot = null;
+    this.#controls.tprExitPending = false;
+    this.injection = null;
+    this.#delivering = null;
+  }
+
   /** Takes up saved hidden state; memory holds the VMCS already. */
   restore(saved: SavedVmx): void {
     this.#vmxonPointer = saved.vmxonPointer;

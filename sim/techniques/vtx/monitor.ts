@@ -111,6 +111,7 @@ export class VtxMonitor implements Technique {
   #writtenCr0 = Number.NaN;
   #writtenCr4 = Number.NaN;
   #end: RunEnd | null = null;
+  #resetTo: (() => GuestCpu) | null = null;
   readonly #counts: Record<string, number> = {
     "events.injected": 0,
     "events.reinjected": 0,
@@ -235,6 +236,7 @@ export class VtxMonitor implements Technique {
     const first = budget === Number.POSITIVE_INFINITY ? 0 : this.#guestInstructions();
     for (;;) {
       if (this.#end !== null) return this.#end;
+      if (this.#resetTo !== null) this.#takeReset(this.#resetTo);
       if (budget !== Number.POSITIVE_INFINITY && this.#guestInstructions() - first >= budget)
         return this.#where("limit");
       const stop = this.#core.run(
@@ -286,6 +288,22 @@ export class VtxMonitor implements Technique {
     copyGuest(this.#pmap, address, bytes.length, (host, at, length) => {
       this.#memory.copyIn(host, bytes.subarray(at, at + length));
     });
+  }
+
+  reset(atBoundary: () => GuestCpu): void {
+    this.#resetTo = atBoundary;
+  }
+
+  /** Whatever the guest was about to do, its processor begins again; the monitor is where it enters the guest. */
+  #takeReset(atBoundary: () => GuestCpu): void {
+    this.#resetTo = null;
+    this.#virtual.restore(atBoundary().cpu);
+    this.#halted = false;
+    this.#events.pending = null;
+    this.#port.service = this.#ledger.account("monitor", "service:start");
+    this.#guest.putProcessorRegisters();
+    this.#vmwrite(FIELD.entryInterruption, 0);
+    this.#enterFirst();
   }
 
   /** Guest pages have other frames now: what was made from the old ones goes, and the guest's root is made again. */
@@ -355,12 +373,17 @@ export class VtxMonitor implements Technique {
     const fixed = fixedControls(this.#core.env.profile);
     this.#events.processorControls = fixed.processorBased;
     writeControls((field, value) => this.#vmwrite(field, value), fixed, this.#world);
+    this.#launched = true;
+    this.#enterFirst();
+  }
+
+  /** All of the guest's state goes into the VMCS, and the guest runs, or sleeps. */
+  #enterFirst(): void {
     this.#guest.writeAll();
     this.#vmwrite(FIELD.guestActivity, 0);
     this.#vmwrite(FIELD.guestPendingDebug, this.#virtual.get(CELL.pendingDebug));
     this.#translationChanged();
     this.#writeControlRegisters();
-    this.#launched = true;
     if (this.#halted) this.#idle();
     else this.#resume();
   }
