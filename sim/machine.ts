@@ -61,6 +61,8 @@ export interface MachineOptions {
   readonly pmapLayout?: PmapLayout;
   /** Longest block in instructions; never changes a result. */
   readonly maxBlock?: number;
+  /** The vtx monitor emulates every instruction of its guest; for tests of the emulator. */
+  readonly emulateAlways?: boolean;
   readonly observer?: Observer;
   readonly onSerial?: (byte: number) => void;
 }
@@ -179,6 +181,7 @@ export class Machine {
       firstPage: guestPages,
       pages: MONITOR_PAGES,
       busClock: board.busClock,
+      emulateAlways: options.emulateAlways === true,
     });
     monitor.log.observer = options.observer ?? null;
     this.technique = monitor;

@@ -2,10 +2,11 @@
  * What becomes of exceptions and interrupts: a VM exit, or delivery through the IDT; and, when delivery itself
  * faults, the next exception in its place, a double fault, or shutdown (SDM vol. 3, 6.15 and 26.2).
  */
-import type { PhysicalEnvironment } from "./physical-environment.ts";
+import type { Environment } from "./environment.ts";
 import { CELL, type CpuState, FLAG, INTERRUPT_KIND, NO_ERROR_CODE, OUTCOME, SEG, VECTOR } from "./state.ts";
 import { combineFaults, type DeliveryEvent, deliver, type EventKind } from "./system/delivery.ts";
 import { EVENT } from "./vmx/controls.ts";
+import type { VmxEvent } from "./vmx/exits.ts";
 import type { Vmx } from "./vmx/vmx.ts";
 
 /** A stop that an event can lead to. */
@@ -29,11 +30,11 @@ const DR6_CONDITIONS = 0xe00f;
 
 export class EventDelivery {
   readonly #state: CpuState;
-  readonly #env: PhysicalEnvironment;
+  readonly #env: Environment;
   readonly #vmx: Vmx | null;
   readonly #enterDomain: () => void;
 
-  constructor(state: CpuState, env: PhysicalEnvironment, vmx: Vmx | null, enterDomain: () => void) {
+  constructor(state: CpuState, env: Environment, vmx: Vmx | null, enterDomain: () => void) {
     this.#state = state;
     this.#env = env;
     this.#vmx = vmx;
@@ -86,8 +87,13 @@ export class EventDelivery {
   /** Delivers what the last VM entry injects (SDM vol. 3, 27.6); injected exceptions do not consult the bitmap. */
   inject(): EventStop | null {
     const vmx = this.#vmx as Vmx;
-    const injected = vmx.injection as NonNullable<Vmx["injection"]>;
+    const injected = vmx.injection as VmxEvent;
     vmx.injection = null;
+    return this.deliverInjected(injected);
+  }
+
+  /** Delivers an event that is given as VM entries inject it. */
+  deliverInjected(injected: VmxEvent): EventStop | null {
     const event: DeliveryEvent = {
       vector: injected.vector,
       kind: KIND_OF_TYPE.get(injected.type) ?? "external",

@@ -11,7 +11,7 @@ import { type MicroOp, OP } from "../cpu/micro-ops.ts";
 import { costTicks, type Profile } from "../cpu/profiles/profile.ts";
 import {
   type CpuState,
-  OUTCOME,
+  NO_ERROR_CODE,
   RIGHTS,
   raise,
   SEG,
@@ -24,12 +24,34 @@ import type { Ledger } from "../ledger.ts";
 import { PAGE_SIZE, pageOffset } from "../memory/address.ts";
 import type { VirtualEnvironment } from "./virtual-environment.ts";
 
+/** Slots of the cache of decoded instructions, which is mapped directly. */
+const DECODED_SLOTS = 4096;
+
+/** A decoded instruction: where its first byte is in guest-physical space, and for which mode. */
+interface Decoded {
+  readonly address: number;
+  readonly mode: number;
+  readonly bytes: Uint8Array;
+  lifted: Lifted | null;
+}
+
+/** The cache as plain data. */
+export type SavedDecoded = readonly {
+  readonly address: number;
+  readonly mode: number;
+  readonly bytes: readonly number[];
+}[];
+
 export class Emulator {
+  /** Whether `next` found the instruction decoded already. */
+  found = false;
   readonly #state: CpuState;
   readonly #env: VirtualEnvironment;
   readonly #ledger: Ledger;
   readonly #decoder: InstructionDecoder;
   readonly #profile: Profile;
+  readonly #decoded: (Decoded | null)[] = new Array(DECODED_SLOTS).fill(null);
+  #occupied = 0;
 
   constructor(state: CpuState, env: VirtualEnvironment, ledger: Ledger) {
     this.#state = state;
@@ -41,30 +63,56 @@ export class Emulator {
 
   /** Fetches and decodes the instruction at CS:EIP; null with a fault, or `unmodelled`, signalled. */
   fetch(): Lifted | null {
-    const state = this.#state;
-    const linear = (state.segmentBase(SEG.cs) + state.eip) >>> 0;
-    const access = ACCESS.FETCH | (state.cpl === 3 ? ACCESS.USER : 0);
-    const bits = (state.segmentRights(SEG.cs) & RIGHTS.DB) !== 0 ? 32 : 16;
-    const stackBits = (state.segmentRights(SEG.ss) & RIGHTS.DB) !== 0 ? 32 : 16;
-    const room = PAGE_SIZE - pageOffset(linear);
-    let bytes = this.#read(linear, Math.min(room, MAX_INSTRUCTION_BYTES), access);
-    if (bytes === null) return null;
-    let outcome = this.#decoder.decode(bytes, bits);
-    if (outcome === "truncated" && room < MAX_INSTRUCTION_BYTES) {
-      const rest = this.#read((linear + room) >>> 0, MAX_INSTRUCTION_BYTES - room, access);
-      if (rest === null) return null;
-      bytes = Uint8Array.from([...bytes, ...rest]);
-      outcome = this.#decoder.decode(bytes, bits);
+    const linear = this.#linear();
+    if (linear < 0) return null;
+    const physical = this.#env.translate(linear, this.#access());
+    return physical < 0 ? null : this.#decode(linear, physical);
+  }
+
+  /**
+   * The same for one instruction after another: what was decoded before is not decoded again, as long as its bytes are
+   * still there. Instructions that cross a page are decoded each time.
+   */
+  next(): Lifted | null {
+    this.found = false;
+    const linear = this.#linear();
+    if (linear < 0) return null;
+    const physical = this.#env.translate(linear, this.#access());
+    if (physical < 0) return null;
+    const mode = this.#mode();
+    const slot = (physical ^ (mode << 10)) & (DECODED_SLOTS - 1);
+    const known = this.#decoded[slot] as Decoded | null;
+    if (known !== null && known.address === physical && known.mode === mode && this.#env.holds(physical, known.bytes)) {
+      this.found = true;
+      known.lifted ??= this.#lift(known.bytes);
+      return known.lifted !== null && this.#inside(known.bytes.length) ? known.lifted : null;
     }
-    if (outcome !== "decoded") {
-      raise(state, outcome === "undefined" ? VECTOR.UD : VECTOR.GP, outcome === "undefined" ? -1 : 0);
-      return null;
-    }
-    const lifted = lift(this.#decoder.instruction, { bits, stackBits }, costTicks(this.#profile));
-    if (lifted === null) {
-      unmodelled(state, `emulated instruction ${Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join(" ")}`);
-    }
+    const lifted = this.#decode(linear, physical);
+    if (lifted === null || lifted.length > PAGE_SIZE - pageOffset(linear)) return lifted;
+    if (known === null) this.#occupied++;
+    this.#decoded[slot] = { address: physical, mode, bytes: this.#bytes.slice(0, lifted.length), lifted };
     return lifted;
+  }
+
+  /** Forgets what was decoded: the guest is about to run where nobody sees what it writes. */
+  forget(): void {
+    if (this.#occupied !== 0) this.#decoded.fill(null);
+    this.#occupied = 0;
+  }
+
+  save(): SavedDecoded {
+    return this.#decoded
+      .filter((one) => one !== null)
+      .map(({ address, mode, bytes }) => ({ address, mode, bytes: [...bytes] }));
+  }
+
+  restore(saved: SavedDecoded): void {
+    this.#decoded.fill(null);
+    this.#occupied = saved.length;
+    for (const { address, mode, bytes } of saved) {
+      const slot = (address ^ (mode << 10)) & (DECODED_SLOTS - 1);
+      this.#decoded[slot] = { address, mode, bytes: Uint8Array.from(bytes), lifted: null };
+    }
   }
 
   /** Runs micro-ops over the virtual processor; what they signal is in its state. */
@@ -72,11 +120,83 @@ export class Emulator {
     execute(ops, 0, null, this.#state, this.#env, this.#ledger);
   }
 
-  #read(linear: number, length: number, access: number): Uint8Array | null {
-    const physical = this.#env.translate(linear, access);
-    if (physical < 0 || this.#state.signal.outcome !== OUTCOME.NONE) return null;
-    return this.#env.fetchBytes(physical, length);
+  /** Linear address of CS:EIP, or -1 with #GP signalled because it is outside of the segment. */
+  #linear(): number {
+    const state = this.#state;
+    if (state.eip > state.segmentLimit(SEG.cs)) {
+      raise(state, VECTOR.GP, 0);
+      return -1;
+    }
+    return (state.segmentBase(SEG.cs) + state.eip) >>> 0;
   }
+
+  /** Whether all bytes of the instruction are inside of the code segment; else #GP(0). */
+  #inside(length: number): boolean {
+    const state = this.#state;
+    if (state.eip + length - 1 <= state.segmentLimit(SEG.cs)) return true;
+    raise(state, VECTOR.GP, 0);
+    return false;
+  }
+
+  #access(): number {
+    return ACCESS.FETCH | (this.#state.cpl === 3 ? ACCESS.USER : 0);
+  }
+
+  /** Code and stack size as a number: part of a decoded instruction's identity. */
+  #mode(): number {
+    const state = this.#state;
+    const big = (state.segmentRights(SEG.cs) & RIGHTS.DB) !== 0 ? 1 : 0;
+    return big | ((state.segmentRights(SEG.ss) & RIGHTS.DB) !== 0 ? 2 : 0);
+  }
+
+  /** Bytes that `#decode` has read. */
+  #bytes: Uint8Array = new Uint8Array();
+
+  /** In the processor's order: page faults of the bytes, the segment's limit, then what they are. */
+  #decode(linear: number, physical: number): Lifted | null {
+    const state = this.#state;
+    const bits = (this.#mode() & 1) !== 0 ? 32 : 16;
+    const room = PAGE_SIZE - pageOffset(linear);
+    this.#bytes = this.#env.fetchBytes(physical, Math.min(room, MAX_INSTRUCTION_BYTES));
+    let outcome = this.#decoder.decode(this.#bytes, bits);
+    if (outcome === "truncated" && room < MAX_INSTRUCTION_BYTES) {
+      const second = this.#env.translate((linear + room) >>> 0, this.#access());
+      if (second < 0) return null;
+      const rest = this.#env.fetchBytes(second, MAX_INSTRUCTION_BYTES - room);
+      this.#bytes = Uint8Array.from([...this.#bytes, ...rest]);
+      outcome = this.#decoder.decode(this.#bytes, bits);
+    }
+    const length = outcome === "truncated" ? MAX_INSTRUCTION_BYTES : this.#decoder.instruction.length;
+    if (!this.#inside(length)) return null;
+    if (outcome === "decoded") return this.#lifted(length);
+    raise(state, outcome === "undefined" ? VECTOR.UD : VECTOR.GP, outcome === "undefined" ? NO_ERROR_CODE : 0);
+    return null;
+  }
+
+  /** Lifts bytes that were decoded before. */
+  #lift(bytes: Uint8Array): Lifted | null {
+    this.#bytes = bytes;
+    this.#decoder.decode(bytes, (this.#mode() & 1) !== 0 ? 32 : 16);
+    return this.#lifted(bytes.length);
+  }
+
+  #lifted(length: number): Lifted | null {
+    const mode = this.#mode();
+    const bits = (mode & 1) !== 0 ? 32 : 16;
+    const stackBits = (mode & 2) !== 0 ? 32 : 16;
+    const lifted = lift(this.#decoder.instruction, { bits, stackBits }, costTicks(this.#profile));
+    if (lifted === null) {
+      const state = this.#state;
+      const text = Array.from(this.#bytes.subarray(0, length), (b) => digits(b, 2)).join(" ");
+      const where = `${digits(state.selector(SEG.cs), 4)}:${digits(state.eip, 8)}`;
+      unmodelled(state, `instruction ${text} (${bits}-bit code, CPL ${state.cpl}) at ${where}, emulated`);
+    }
+    return lifted;
+  }
+}
+
+function digits(value: number, count: number): string {
+  return value.toString(16).padStart(count, "0");
 }
 
 /** Parts of a processor's state that an instruction may touch beyond the general registers, EIP and EFLAGS. */
@@ -88,6 +208,9 @@ export interface Requirements {
   /** Everything, descriptor tables and control registers included. */
   readonly all: boolean;
 }
+
+/** All of the guest's state. */
+export const EVERYTHING: Requirements = { segments: 0xff, selectors: 0xff, all: true };
 
 /** Helpers that need no more than the segments of their own operands and CPL. */
 const PLAIN_HELPERS: readonly string[] = [

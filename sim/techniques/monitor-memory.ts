@@ -12,7 +12,7 @@ import { ACCESS } from "../cpu/environment.ts";
 import { costTicks } from "../cpu/profiles/profile.ts";
 import { OUTCOME } from "../cpu/state.ts";
 import type { Account, Ledger } from "../ledger.ts";
-import { type PhysicalMemory, REASON } from "../memory/physical.ts";
+import { type PhysicalMemory, RAM_OFFSET, REASON } from "../memory/physical.ts";
 
 /** Instruction count of a primitive step, and how the count was arrived at. */
 export interface Step {
@@ -29,6 +29,7 @@ export class MonitorMemory {
   readonly #ticksPerInstruction: number;
   readonly #loadTicks: number;
   readonly #storeTicks: number;
+  readonly #steps = new Map<string, { readonly ticks: number; readonly label: string }>();
 
   constructor(core: Core, ledger: Ledger, memory: PhysicalMemory) {
     const profile = core.env.profile;
@@ -43,7 +44,20 @@ export class MonitorMemory {
 
   /** Charges one primitive step, rounded to the nearest tick. */
   step(name: string, step: Step): void {
-    this.#ledger.charge(this.service, Math.round(step.instructions * this.#ticksPerInstruction), `step:${name}`);
+    let known = this.#steps.get(name);
+    if (known === undefined) {
+      known = { ticks: Math.round(step.instructions * this.#ticksPerInstruction), label: `step:${name}` };
+      this.#steps.set(name, known);
+    }
+    this.#ledger.charge(this.service, known.ticks, known.label);
+  }
+
+  /** Whether RAM holds these bytes at a host-physical address; free of charge. */
+  holds(address: number, bytes: Uint8Array): boolean {
+    const { u8 } = this.#memory;
+    const at = RAM_OFFSET + address;
+    for (let i = 0; i < bytes.length; i++) if (u8[at + i] !== bytes[i]) return false;
+    return true;
   }
 
   /** Reads 1, 2 or 4 bytes of host-physical memory (or of a device) through the monitor's own address space. */

@@ -5,18 +5,22 @@
  *
  * The software walk sets A and D in the guest's tables as the processor would.
  */
-import { type Environment, FLUSH, type Intercepts, type VmxInstructions } from "../cpu/environment.ts";
+import { ACCESS, type Environment, FLUSH, type Intercepts, type VmxInstructions } from "../cpu/environment.ts";
 import type { CostName, Profile } from "../cpu/profiles/profile.ts";
-import { CELL, type CpuState, CR0, CR4, FLAG, raisePageFault } from "../cpu/state.ts";
+import { CELL, type CpuState, CR0, CR4, FLAG, raise, raisePageFault, VECTOR } from "../cpu/state.ts";
 import { PAGE_SIZE, pageBase, pageOffset } from "../memory/address.ts";
 import { PAGING_32, type Tables, tablesOf } from "../memory/page-tables.ts";
 import { FIRST_STAGE_REASONS, WALK_OUTCOME, type WalkContext, WalkResult, walk } from "../memory/walk.ts";
 
 /** What the environment asks of the monitor that emulates. Guest-physical addresses; the monitor charges. */
 export interface EmulationHost {
-  /** Reads 1, 2 or 4 bytes of guest-physical space, RAM or device; zero-extended for 1 and 2, int32 for 4. */
+  /**
+   * Reads 1, 2 or 4 bytes of guest-physical space within a page, RAM or device; zero-extended for 1 and 2, int32 for 4.
+   */
   readGuest(address: number, bytes: number): number;
-  /** Writes 1, 2 or 4 bytes; tells the memory model when the page is traced. */
+  /** Whether guest-physical space holds these bytes, within a page of RAM. Free: it stands for what a write tells. */
+  holds(address: number, bytes: Uint8Array): boolean;
+  /** Writes 1, 2 or 4 bytes within a page; tells the memory model when the page is traced. */
   writeGuest(address: number, bytes: number, value: number): void;
   /** One 32-bit guest page-table entry of a software walk. */
   readEntry(address: number): number;
@@ -30,7 +34,13 @@ export interface EmulationHost {
   invalidatePage(linear: number): void;
   /** Guest time-stamp counter in cycles. */
   timestamp(): number;
+  /** The machine's clock in ticks. */
+  now(): number;
+  /** An iteration of a string instruction, where instructions are emulated one after another. */
+  iterated(): void;
   apicBaseChanged(): void;
+  /** A marker NOP (observer.ts). */
+  marker(kind: number, region: number): void;
 }
 
 export class VirtualEnvironment implements Environment {
@@ -38,10 +48,24 @@ export class VirtualEnvironment implements Environment {
   readonly profile: Profile;
   readonly intercepts: Intercepts | null = null;
   readonly vmx: VmxInstructions | null = null;
+  /**
+   * Ticks at which a string instruction must stop between two iterations, for whoever emulates one instruction after
+   * another; infinite where a single instruction is completed for the guest, for which no time passes.
+   */
+  deadline = Number.POSITIVE_INFINITY;
+  /** Whether devices, flags or registers changed in a way that asks for a look at what is pending. */
+  attends = false;
   readonly #state: CpuState;
   readonly #host: EmulationHost;
   readonly #result = new WalkResult();
   readonly #tables: readonly [Tables, Tables];
+  /** Physical address of the second page's part of an access that crosses a page. */
+  #second = 0;
+  /** The walk's context, good while the control registers are those that it was made from. */
+  #walkContext: WalkContext | null = null;
+  #contextCr0 = 0;
+  #contextCr3 = 0;
+  #contextCr4 = 0;
 
   constructor(profile: Profile, state: CpuState, host: EmulationHost) {
     this.profile = profile;
@@ -69,11 +93,16 @@ export class VirtualEnvironment implements Environment {
 
   #context(): WalkContext {
     const state = this.#state;
+    const { cr0, cr4 } = state;
+    const cr3 = state.get(CELL.cr3);
+    const known = this.#walkContext;
+    if (known !== null && cr0 === this.#contextCr0 && cr3 === this.#contextCr3 && cr4 === this.#contextCr4)
+      return known;
     const host = this.#host;
-    return {
-      root: pageBase(state.get(CELL.cr3)),
-      writeProtect: (state.cr0 & CR0.WP) !== 0,
-      globalPages: (state.cr4 & CR4.PGE) !== 0,
+    const context: WalkContext = {
+      root: pageBase(cr3),
+      writeProtect: (cr0 & CR0.WP) !== 0,
+      globalPages: (cr4 & CR4.PGE) !== 0,
       fetchInErrorCode: false,
       memory: {
         readTable: (address) => host.readEntry(address),
@@ -83,6 +112,16 @@ export class VirtualEnvironment implements Environment {
       secondStage: null,
       result: this.#result,
     };
+    this.#walkContext = context;
+    this.#contextCr0 = cr0;
+    this.#contextCr3 = cr3;
+    this.#contextCr4 = cr4;
+    return context;
+  }
+
+  /** Whether guest-physical RAM holds these bytes; free of charge. */
+  holds(address: number, bytes: Uint8Array): boolean {
+    return this.#host.holds(address, bytes);
   }
 
   /** Code bytes at a guest-physical address, within one page, four at a time. */
@@ -99,48 +138,29 @@ export class VirtualEnvironment implements Environment {
   }
 
   load(linear: number, bytes: number, access: number): number {
-    const first = this.translate(linear, access);
-    if (first < 0) return 0;
-    const room = PAGE_SIZE - pageOffset(linear);
-    if (room >= bytes) return this.#host.readGuest(first, bytes);
-    const second = this.translate((linear + room) >>> 0, access);
-    if (second < 0) return 0;
-    let value = 0;
-    for (let i = 0; i < bytes; i++) {
-      value |= this.#host.readGuest(i < room ? first + i : second + i - room, 1) << (8 * i);
-    }
-    return value;
+    const first = this.#translateBytes(linear, bytes, access);
+    return first < 0 ? 0 : this.#gather(first, 0, bytes);
   }
 
   store(linear: number, bytes: number, value: number, access: number): void {
-    const first = this.translate(linear, access);
-    if (first < 0) return;
-    const room = PAGE_SIZE - pageOffset(linear);
-    if (room >= bytes) {
-      this.#host.writeGuest(first, bytes, value);
-      return;
-    }
-    const second = this.translate((linear + room) >>> 0, access);
-    if (second < 0) return;
-    for (let i = 0; i < bytes; i++) {
-      this.#host.writeGuest(i < room ? first + i : second + i - room, 1, (value >>> (8 * i)) & 0xff);
-    }
+    const first = this.#translateBytes(linear, bytes, access | ACCESS.WRITE);
+    if (first >= 0) this.#scatter(first, 0, bytes, value);
   }
 
   load64(linear: number, access: number, cell: number): void {
-    const low = this.load(linear, 4, access);
-    if (this.#state.signal.outcome !== 0) return;
-    const high = this.load((linear + 4) >>> 0, 4, access);
-    if (this.#state.signal.outcome !== 0) return;
+    const first = this.#translateBytes(linear, 8, access);
+    if (first < 0) return;
+    const low = this.#gather(first, 0, 4);
+    const high = this.#gather(first, 4, 4);
     this.#state.i32[cell] = low;
     this.#state.i32[cell + 1] = high;
   }
 
   store64(linear: number, access: number, cell: number): void {
-    this.probe(linear, 8, access);
-    if (this.#state.signal.outcome !== 0) return;
-    this.store(linear, 4, this.#state.i32[cell] as number, access);
-    this.store((linear + 4) >>> 0, 4, this.#state.i32[cell + 1] as number, access);
+    const first = this.#translateBytes(linear, 8, access | ACCESS.WRITE);
+    if (first < 0) return;
+    this.#scatter(first, 0, 4, this.#state.i32[cell] as number);
+    this.#scatter(first, 4, 4, this.#state.i32[cell + 1] as number);
   }
 
   probe(linear: number, bytes: number, access: number): void {
@@ -148,17 +168,64 @@ export class VirtualEnvironment implements Environment {
     let left = bytes;
     while (left > 0) {
       if (this.translate(at >>> 0, access) < 0) return;
-      const room = PAGE_SIZE - pageOffset(at);
+      const room = PAGE_SIZE - pageOffset(at >>> 0);
       left -= room;
       at += room;
+    }
+    if (bytes === 2 || bytes === 4 || bytes === 8) this.#alignmentFault(linear, bytes, access);
+  }
+
+  /** Translates all bytes of an access, in the processor's order (mmu.ts): first page, second page, alignment. */
+  #translateBytes(linear: number, bytes: number, access: number): number {
+    const first = this.translate(linear >>> 0, access);
+    if (first < 0 || (linear & (bytes - 1)) === 0) return first;
+    if ((linear & 0xfff) + bytes > PAGE_SIZE) {
+      this.#second = this.translate((pageBase(linear >>> 0) + PAGE_SIZE) >>> 0, access);
+      if (this.#second < 0) return -1;
+    }
+    return this.#alignmentFault(linear, bytes, access) ? -1 : first;
+  }
+
+  /** SDM vol. 3, 6.15, interrupt 17: user accesses only, while CR0.AM and EFLAGS.AC are set. */
+  #alignmentFault(linear: number, bytes: number, access: number): boolean {
+    if ((linear & (bytes - 1)) === 0 || (access & ACCESS.USER) === 0) return false;
+    if ((this.#state.cr0 & CR0.AM) === 0 || (this.#state.flags & FLAG.AC) === 0) return false;
+    raise(this.#state, VECTOR.AC, 0);
+    return true;
+  }
+
+  /** Bytes `offset` to `offset + bytes - 1` of an access at `first`, and in the second page beyond its first one. */
+  #gather(first: number, offset: number, bytes: number): number {
+    const split = PAGE_SIZE - pageOffset(first);
+    if (offset + bytes <= split) return this.#host.readGuest(first + offset, bytes);
+    if (offset >= split) return this.#host.readGuest(this.#second + offset - split, bytes);
+    let value = 0;
+    for (let i = 0; i < bytes; i++) {
+      const at = offset + i;
+      value |= this.#host.readGuest(at < split ? first + at : this.#second + at - split, 1) << (8 * i);
+    }
+    return value;
+  }
+
+  #scatter(first: number, offset: number, bytes: number, value: number): void {
+    const split = PAGE_SIZE - pageOffset(first);
+    if (offset + bytes <= split) this.#host.writeGuest(first + offset, bytes, value);
+    else if (offset >= split) this.#host.writeGuest(this.#second + offset - split, bytes, value);
+    else {
+      for (let i = 0; i < bytes; i++) {
+        const at = offset + i;
+        this.#host.writeGuest(at < split ? first + at : this.#second + at - split, 1, (value >>> (8 * i)) & 0xff);
+      }
     }
   }
 
   readPort(port: number, bytes: number): number {
+    this.attends = true;
     return this.#host.readPort(port, bytes);
   }
 
   writePort(port: number, bytes: number, value: number): void {
+    this.attends = true;
     this.#host.writePort(port, bytes, value);
   }
 
@@ -180,20 +247,28 @@ export class VirtualEnvironment implements Environment {
   }
 
   /** The monitor pays for what it does in its own steps; the guest's processor is not running. */
-  charge(_cost: CostName): void {}
+  charge(cost: CostName): void {
+    if (cost === "stringIteration" && this.deadline !== Number.POSITIVE_INFINITY) this.#host.iterated();
+  }
 
   apicBaseChanged(): void {
     this.#host.apicBaseChanged();
   }
 
-  attention(): void {}
+  attention(): void {
+    this.attends = true;
+  }
 
   branch(): void {}
 
-  /** Time does not pass for the guest; but single step traps after each iteration of a string instruction. */
+  /** Whether a string instruction stops: single step traps after each iteration, and something may have fallen due. */
   expired(): boolean {
-    return (this.#state.flags & FLAG.TF) !== 0;
+    if ((this.#state.flags & FLAG.TF) !== 0) return true;
+    if (this.deadline === Number.POSITIVE_INFINITY) return false;
+    return this.attends || this.#host.now() >= this.deadline;
   }
 
-  marker(): void {}
+  marker(kind: number, region: number): void {
+    this.#host.marker(kind, region);
+  }
 }

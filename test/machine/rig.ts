@@ -48,6 +48,7 @@ export interface Setup {
   readonly pmapLayout?: "linear" | "shuffled";
   readonly seed?: number;
   readonly observer?: Observer;
+  readonly emulateAlways?: boolean;
   /** Changes what the boot loader leaves in the processor. */
   readonly prepare?: (state: CpuState) => void;
 }
@@ -89,6 +90,7 @@ export function emptyMachine(setup: Setup): Rig {
     ...(setup.maxBlock === undefined ? {} : { maxBlock: setup.maxBlock }),
     ...(setup.firmware === undefined ? {} : { firmware: setup.firmware }),
     ...(setup.pmapLayout === undefined ? {} : { pmapLayout: setup.pmapLayout }),
+    ...(setup.emulateAlways === undefined ? {} : { emulateAlways: setup.emulateAlways }),
     ...(setup.observer === undefined ? {} : { observer: setup.observer }),
   };
   return { machine: new Machine(options), serial };

@@ -10,9 +10,12 @@ import { ENTRY_CONTROL, EVENT, EXIT_CONTROL, INTERRUPTION, PIN_BASED, PROCESSOR_
 import { FIELD, type VmcsField } from "./fields.ts";
 import type { Vmcs } from "./vmcs.ts";
 
+/** The fields that checks read: a VMCS, or a monitor's idea of what it would write to one. */
+export type CheckedFields = Pick<Vmcs, "get" | "getHigh" | "getAddress" | "pointer" | "memory">;
+
 /** What a check looks at. */
 export interface EntryContext {
-  readonly vmcs: Vmcs;
+  readonly vmcs: CheckedFields;
   readonly state: CpuState;
   readonly capabilities: VmxCapabilities;
   readonly physicalAddressBits: number;

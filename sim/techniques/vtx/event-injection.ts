@@ -54,15 +54,20 @@ export class EventInjection {
     this.#count("events.reinjected");
   }
 
-  /** Lets virtual devices act, then writes the injection and the interrupt window, and sets the physical timer. */
-  prepareEntry(): void {
+  /**
+   * Lets virtual devices act, then writes the injection and the interrupt window, and sets the physical timer. False,
+   * with nothing of these done, if an NMI is due.
+   */
+  prepareEntry(): boolean {
     const { steps, clock, board, timer } = this.#parts;
     steps.do("events");
     if (board.nextDeadline() <= clock.now) board.due(clock.now);
+    if (board.nmiLine) return false;
     const waits = board.interruptLine && !this.#takeInterrupt();
     this.#setWindow(waits);
     this.#writeInjection();
     timer.arm(board.nextDeadline());
+    return true;
   }
 
   /** Takes the waiting virtual interrupt if the guest is open to it and nothing else is injected. */

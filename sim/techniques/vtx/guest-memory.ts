@@ -23,6 +23,9 @@ export interface GuestMemoryParts {
   /** The guest's control registers or APIC base changed under emulation. */
   readonly translationChanged: () => void;
   readonly apicBaseChanged: () => void;
+  /** The machine's clock in ticks. */
+  readonly now: () => number;
+  readonly marker: (kind: number, region: number) => void;
 }
 
 export class GuestMemory implements EmulationHost, ShadowHost {
@@ -43,9 +46,19 @@ export class GuestMemory implements EmulationHost, ShadowHost {
 
   // ---- for the emulator ----
 
+  holds(address: number, bytes: Uint8Array): boolean {
+    const host = this.#parts.pmap.translate(address);
+    return host >= 0 && this.#parts.memory.holds(host, bytes);
+  }
+
   readGuest(address: number, bytes: number): number {
     const host = this.#parts.pmap.translate(address);
     if (host >= 0) return this.#parts.memory.read(host, bytes);
+    if (address % bytes !== 0) {
+      let assembled = 0;
+      for (let i = 0; i < bytes; i++) assembled |= this.readGuest(address + i, 1) << (8 * i);
+      return assembled;
+    }
     this.do("device");
     this.deviceAccesses++;
     const value = this.#parts.board.readMemory(this.#parts.pmap.locate(address), bytes);
@@ -56,6 +69,11 @@ export class GuestMemory implements EmulationHost, ShadowHost {
     const { pmap } = this.#parts;
     const located = pmap.locate(address);
     if (!pmap.isWritable(pageNumber(located))) {
+      // An unaligned access to the bus goes byte by byte.
+      if (address % bytes !== 0) {
+        for (let i = 0; i < bytes; i++) this.writeGuest(address + i, 1, value >>> (8 * i));
+        return;
+      }
       this.do("device");
       this.deviceAccesses++;
       this.#parts.board.writeMemory(located, bytes, bytes === 4 ? value >>> 0 : value & (2 ** (8 * bytes) - 1));
@@ -98,8 +116,20 @@ export class GuestMemory implements EmulationHost, ShadowHost {
     return this.#parts.timestamp();
   }
 
+  now(): number {
+    return this.#parts.now();
+  }
+
+  iterated(): void {
+    this.do("string-iteration");
+  }
+
   apicBaseChanged(): void {
     this.#parts.apicBaseChanged();
+  }
+
+  marker(kind: number, region: number): void {
+    this.#parts.marker(kind, region);
   }
 
   // ---- for the shadow page tables ----

@@ -61,9 +61,17 @@ const SEGMENT_PAIRS: readonly (readonly Pair[])[] = Array.from({ length: SEGMENT
 /** Stack rights tell the CPL (SDM vol. 3, 25.4.1: SS.DPL). */
 const CPL_PAIR = (SEGMENT_PAIRS[SEG.ss] as readonly Pair[])[3] as Pair;
 
+/** Read only when the guest is about to be emulated: handlers complete or deliver what may be pending. */
+const PENDING_DEBUG: Pair = [CELL.pendingDebug, FIELD.guestPendingDebug];
+
 const PAIR_OF_ENCODING = new Map(
-  [...SNAPSHOT, ...REST, ...SEGMENT_PAIRS.flat()].map((pair) => [pair[1].encoding, pair]),
+  [...SNAPSHOT, ...REST, ...SEGMENT_PAIRS.flat(), PENDING_DEBUG].map((pair) => [pair[1].encoding, pair]),
 );
+
+/** Cell of the guest register that a field holds; undefined for fields that hold none, and for CR0, CR3 and CR4. */
+export function cellOfField(field: VmcsField): number | undefined {
+  return PAIR_OF_ENCODING.get(field.encoding)?.[0];
+}
 
 /** Cells that stay in the processor across exits. */
 const PROCESSOR_CELLS = [CELL.cr2, CELL.dr0, CELL.dr1, CELL.dr2, CELL.dr3, CELL.dr6];
@@ -80,6 +88,8 @@ export class GuestRegisters {
   readonly #vmcs: VmcsPort;
   /** What each field that has been read in this exit held; a changed cell is written back. */
   readonly #known = new Map<Pair, number>();
+  /** Everything has been read in this exit. */
+  #complete = false;
 
   constructor(state: CpuState, physical: CpuState, vmcs: VmcsPort) {
     this.state = state;
@@ -90,6 +100,7 @@ export class GuestRegisters {
   /** After an exit: takes over what is in the processor, forgets what was known of the VMCS, reads the snapshot. */
   begin(): void {
     this.#known.clear();
+    this.#complete = false;
     this.takeProcessorRegisters();
     for (const pair of SNAPSHOT) this.#fetch(pair);
     this.state.set(CELL.activity, 0);
@@ -99,6 +110,7 @@ export class GuestRegisters {
   /** Makes everything that `needs` names present in `state`. */
   require(needs: Requirements): void {
     if (needs.all) {
+      this.#complete = true;
       for (const pairs of SEGMENT_PAIRS) for (const pair of pairs) this.#fetch(pair);
       for (const pair of REST) this.#fetch(pair);
     } else {
@@ -111,6 +123,16 @@ export class GuestRegisters {
     }
     for (let segment = 0; segment < SEGMENT_COUNT; segment++) this.state.refreshSegment(segment);
     this.state.set(CELL.cpl, (this.state.segmentRights(SEG.ss) >>> RIGHTS.DPL_SHIFT) & 3);
+  }
+
+  /** Whether all of the guest's registers are here, and so may have been changed. */
+  get complete(): boolean {
+    return this.#complete;
+  }
+
+  /** Makes pending debug exceptions present, for whoever emulates more than an instruction. */
+  requirePendingDebug(): void {
+    this.#fetch(PENDING_DEBUG);
   }
 
   /** SYSENTER registers, for the MSR instructions. */
@@ -136,6 +158,7 @@ export class GuestRegisters {
   restore(saved: SavedRegisters): void {
     this.#known.clear();
     for (const [encoding, value] of saved) this.#known.set(PAIR_OF_ENCODING.get(encoding) as Pair, value);
+    this.#complete = saved.length >= PAIR_OF_ENCODING.size - 1;
   }
 
   /** What handlers have changed and nobody has written back yet, into a copy of the guest's registers. */
@@ -159,10 +182,15 @@ export class GuestRegisters {
 
   /** All fields that hold guest registers, for loading a whole guest; nothing is compared. */
   writeAll(): void {
-    for (const pairs of [SNAPSHOT, REST, ...SEGMENT_PAIRS]) {
-      for (const [cell, field] of pairs) this.#vmcs.write(field, this.state.get(cell));
-    }
     this.#known.clear();
+    for (const pairs of [SNAPSHOT, REST, ...SEGMENT_PAIRS]) {
+      for (const pair of pairs) {
+        const value = this.state.get(pair[0]);
+        this.#vmcs.write(pair[1], value);
+        this.#known.set(pair, value);
+      }
+    }
+    this.#complete = true;
   }
 
   /** Reads all of them by another port (free of charge, for export). */

@@ -25,7 +25,7 @@ import type { VmxEvent } from "../../cpu/vmx/exits.ts";
 import { REASON } from "../../cpu/vmx/reasons.ts";
 import type { Shadow } from "../../memory/shadow.ts";
 import type { RunEnd } from "../../result.ts";
-import { type Emulator, requirements } from "../emulate.ts";
+import { type Emulator, EVERYTHING, requirements } from "../emulate.ts";
 import type { VirtualEnvironment } from "../virtual-environment.ts";
 import { pushesRfClear } from "./event-injection.ts";
 import type { GuestMemory } from "./guest-memory.ts";
@@ -63,8 +63,6 @@ export interface HandlerContext {
   delivered?: boolean;
 }
 
-/** All of the guest's state. */
-const EVERYTHING = { segments: 0xff, selectors: 0xff, all: true };
 /** CS, to fetch by, and CPL. */
 const LITTLE = { segments: 1 << SEG.cs, selectors: 0, all: false };
 

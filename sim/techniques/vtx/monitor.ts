@@ -10,9 +10,9 @@ import type { Timed } from "../../clock.ts";
 import type { Bus } from "../../cpu/bus.ts";
 import type { Core } from "../../cpu/core.ts";
 import { costTicks, type Profile } from "../../cpu/profiles/profile.ts";
-import { CELL, CpuState, CR0, CR4, FLAG, type SavedState } from "../../cpu/state.ts";
+import { CELL, CpuState, CR0, FLAG, type SavedState, SEG } from "../../cpu/state.ts";
 import { FIELD, type VmcsField } from "../../cpu/vmx/fields.ts";
-import { exitReasonName } from "../../cpu/vmx/reasons.ts";
+import { exitReasonName, REASON } from "../../cpu/vmx/reasons.ts";
 import { Vmcs } from "../../cpu/vmx/vmcs.ts";
 import type { Vmx } from "../../cpu/vmx/vmx.ts";
 import type { Ledger } from "../../ledger.ts";
@@ -20,19 +20,22 @@ import type { PhysicalMemory } from "../../memory/physical.ts";
 import { type SavedShadow, Shadow } from "../../memory/shadow.ts";
 import type { ExitStatistics, RunEnd } from "../../result.ts";
 import type { Pmap } from "../../vm.ts";
-import { Emulator } from "../emulate.ts";
+import { Emulator, EVERYTHING } from "../emulate.ts";
 import { ExitLog } from "../exit-log.ts";
 import type { GuestCpu, Technique, TechniqueLimits } from "../monitor.ts";
 import { MonitorMemory } from "../monitor-memory.ts";
 import { VirtualEnvironment } from "../virtual-environment.ts";
+import { ControlRegisters, type SavedControlRegisters } from "./control-registers.ts";
 import { fixedControls, writeControls } from "./controls.ts";
+import { GuestEmulation, type SavedEmulation } from "./emulation.ts";
+import { EntryConditions } from "./entry-conditions.ts";
 import { EventInjection } from "./event-injection.ts";
 import { copyGuest, GuestMemory } from "./guest-memory.ts";
 import { hiddenFromGuest } from "./guest-profile.ts";
 import { GuestRegisters, SAVED_REGISTERS, type SavedRegisters } from "./guest-registers.ts";
 import { type HandlerContext, handleExit } from "./handlers.ts";
 import { GATE, HostWorld } from "./host-world.ts";
-import { PhysicalTimer } from "./physical-timer.ts";
+import { PhysicalTimer, TIMER_VECTOR } from "./physical-timer.ts";
 
 /** The virtual machine's devices. */
 export type VirtualBoard = Bus & Timed;
@@ -48,6 +51,8 @@ export interface VtxParts {
   readonly pages: number;
   /** Bus clock that the local APIC's timer counts. */
   readonly busClock: { readonly numerator: number; readonly denominator: number };
+  /** Never enters the guest but emulates all of it; for tests of the emulator. */
+  readonly emulateAlways?: boolean;
 }
 
 interface SavedMonitor {
@@ -64,6 +69,8 @@ interface SavedMonitor {
   readonly processorControls: number;
   readonly armed: number;
   readonly counts: Readonly<Record<string, number>>;
+  readonly controlRegisters: SavedControlRegisters;
+  readonly emulation: SavedEmulation;
 }
 
 /** Fields of the snapshot besides the guest registers (guest-registers.ts reads four): ten VMREADs in all. */
@@ -94,6 +101,9 @@ export class VtxMonitor implements Technique {
   readonly #timer: PhysicalTimer;
   readonly #events: EventInjection;
   readonly #handlers: HandlerContext;
+  readonly #controlRegisters: ControlRegisters;
+  readonly #conditions: EntryConditions;
+  readonly #emulation: GuestEmulation;
   readonly #snapshot: ExitSnapshot = {
     reason: 0,
     qualification: 0,
@@ -107,9 +117,6 @@ export class VtxMonitor implements Technique {
   #entries = 0;
   /** The guest executed HLT and waits for a virtual interrupt. */
   #halted = false;
-  /** The guest's CR0 and CR4 as the VMCS has them; none yet. */
-  #writtenCr0 = Number.NaN;
-  #writtenCr4 = Number.NaN;
   #end: RunEnd | null = null;
   #resetTo: (() => GuestCpu) | null = null;
   readonly #counts: Record<string, number> = {
@@ -140,6 +147,8 @@ export class VtxMonitor implements Technique {
       timestamp: () => ledger.clock.timestamp,
       translationChanged: () => this.#translationChanged(),
       apicBaseChanged: () => undefined,
+      now: () => ledger.clock.now,
+      marker: (kind, region) => core.env.marker(kind, region),
     });
     const guestProfile = hiddenFromGuest(core.env.profile);
     this.shadow = new Shadow(this.#guestMemory, {
@@ -153,6 +162,9 @@ export class VtxMonitor implements Technique {
       write: (field: VmcsField, value: number): void => this.#vmwrite(field, value),
     };
     this.#guest = new GuestRegisters(this.#virtual, core.state, vmcs);
+    this.#controlRegisters = new ControlRegisters(this.#virtual, this.shadow, vmcs, (detail) => {
+      this.#end = { ...this.#place(), kind: "unmodelled", detail };
+    });
     this.#timer = new PhysicalTimer(this.#port, this.#guestMemory, ledger.clock, parts.busClock);
     this.#events = new EventInjection({
       vmcs,
@@ -164,13 +176,36 @@ export class VtxMonitor implements Technique {
       clock: ledger.clock,
       counts: this.#counts,
     });
+    const emulator = new Emulator(this.#virtual, env, ledger);
+    this.#conditions = new EntryConditions(
+      this.#virtual,
+      core.env.profile.vmx as NonNullable<Profile["vmx"]>,
+      core.env.profile.physicalAddressBits,
+      parts.emulateAlways === true,
+    );
+    this.#emulation = new GuestEmulation({
+      virtual: this.#virtual,
+      env,
+      emulator,
+      memory: this.#guestMemory,
+      board,
+      conditions: this.#conditions,
+      ledger,
+      accounts: core.accounts,
+      log: this.log,
+      counts: this.#counts,
+      ended: () => this.#end !== null || this.#resetTo !== null,
+      end: (end) => {
+        this.#end = end;
+      },
+    });
     this.#handlers = {
       snapshot: this.#snapshot,
       virtual: this.#virtual,
       guest: this.#guest,
       memory: this.#guestMemory,
       shadow: this.shadow,
-      emulator: new Emulator(this.#virtual, env, ledger),
+      emulator,
       env,
       timer: this.#timer,
       vectoringErrorCode: () => this.#vmread(FIELD.idtVectoringErrorCode),
@@ -202,7 +237,10 @@ export class VtxMonitor implements Technique {
   exportCpu(): GuestCpu {
     this.#settle();
     const exported = new CpuState();
-    if (this.#vmx.nonRoot !== null) {
+    if (this.#emulation.active) {
+      exported.copyFrom(this.#virtual);
+      exported.set(CELL.activity, this.#halted ? 1 : 0);
+    } else if (this.#vmx.nonRoot !== null) {
       exported.copyFrom(this.#core.state);
     } else {
       const vmcs = new Vmcs({
@@ -225,7 +263,7 @@ export class VtxMonitor implements Technique {
   /** Runs on to a point at which no event waits to be injected, so that the guest's state is all there is. */
   #settle(): void {
     for (let steps = 0; this.#vmx.nonRoot === null || this.#vmx.injection !== null; steps++) {
-      if (this.#end !== null || this.#halted || steps > 1000) return;
+      if (this.#end !== null || this.#halted || this.#emulation.active || steps > 1000) return;
       this.run({ until: Number.POSITIVE_INFINITY, instructions: 1 });
     }
   }
@@ -236,9 +274,13 @@ export class VtxMonitor implements Technique {
     const first = budget === Number.POSITIVE_INFINITY ? 0 : this.#guestInstructions();
     for (;;) {
       if (this.#end !== null) return this.#end;
-      if (this.#resetTo !== null) this.#takeReset(this.#resetTo);
-      if (budget !== Number.POSITIVE_INFINITY && this.#guestInstructions() - first >= budget)
-        return this.#where("limit");
+      if (this.#resetTo !== null && this.#isInControl()) this.#takeReset(this.#resetTo);
+      const left = budget === Number.POSITIVE_INFINITY ? budget : budget - (this.#guestInstructions() - first);
+      if (left <= 0) return this.#where("limit");
+      if (this.#emulation.active && !this.#halted) {
+        if (this.#emulate(limits.until, left) && this.#ledger.clock.now >= limits.until) return this.#where("limit");
+        continue;
+      }
       const stop = this.#core.run(
         budget === Number.POSITIVE_INFINITY ? { until: limits.until } : { until: limits.until, instructions: 1 },
       );
@@ -294,9 +336,18 @@ export class VtxMonitor implements Technique {
     this.#resetTo = atBoundary;
   }
 
+  /**
+   * Whether the monitor runs and not the guest. A reset from outside of the machine interrupts a running guest, unless
+   * STI or MOV SS holds interrupts off for an instruction.
+   */
+  #isInControl(): boolean {
+    return this.#vmx.nonRoot === null || this.#vmx.exitExternalInterrupt(() => TIMER_VECTOR);
+  }
+
   /** Whatever the guest was about to do, its processor begins again; the monitor is where it enters the guest. */
   #takeReset(atBoundary: () => GuestCpu): void {
     this.#resetTo = null;
+    if (this.#emulation.active) this.#emulation.finish();
     this.#virtual.restore(atBoundary().cpu);
     this.#halted = false;
     this.#events.pending = null;
@@ -313,6 +364,11 @@ export class VtxMonitor implements Technique {
     if (this.#launched) this.#translationChanged();
   }
 
+  #translationChanged(): void {
+    if (this.#emulation.active) this.#controlRegisters.translationChangedLater();
+    else this.#controlRegisters.translationChanged();
+  }
+
   save(): SavedMonitor {
     return {
       virtual: this.#virtual.save(),
@@ -327,6 +383,8 @@ export class VtxMonitor implements Technique {
       exits: this.log.statistics(),
       processorControls: this.#events.processorControls,
       armed: this.#timer.armedFor,
+      controlRegisters: this.#controlRegisters.save(),
+      emulation: this.#emulation.save(),
       counts: { ...this.#counts, device: this.#guestMemory.deviceAccesses },
     };
   }
@@ -344,8 +402,8 @@ export class VtxMonitor implements Technique {
     this.shadow.restore(from.shadow);
     this.log.restore(from.exits);
     this.#events.processorControls = from.processorControls;
-    this.#writtenCr0 = from.launched ? this.#virtual.cr0 : Number.NaN;
-    this.#writtenCr4 = from.launched ? this.#virtual.cr4 : Number.NaN;
+    this.#controlRegisters.restore(from.controlRegisters);
+    this.#emulation.restore(from.emulation);
     this.#timer.armedFor = from.armed;
     const { device = 0, ...counts } = from.counts;
     Object.assign(this.#counts, counts);
@@ -382,10 +440,12 @@ export class VtxMonitor implements Technique {
     this.#guest.writeAll();
     this.#vmwrite(FIELD.guestActivity, 0);
     this.#vmwrite(FIELD.guestPendingDebug, this.#virtual.get(CELL.pendingDebug));
-    this.#translationChanged();
-    this.#writeControlRegisters();
+    this.#controlRegisters.translationChanged();
+    this.#controlRegisters.write();
+    const obstacle = this.#conditions.obstacle();
+    if (obstacle !== null) this.#beginEmulation(obstacle);
     if (this.#halted) this.#idle();
-    else this.#resume();
+    else if (obstacle === null) this.#resume();
   }
 
   /** Has the core execute a stub that ends in the gate page. */
@@ -458,16 +518,61 @@ export class VtxMonitor implements Technique {
     this.#handlers.delivered = false;
     // The trap of single step on HLT wakes the guest at once.
     if (this.#events.pending !== null) this.#halted = false;
-    if (this.#halted) {
-      this.#idle();
-      return;
-    }
-    this.#events.prepareEntry();
-    this.#enterGuest();
+    const obstacle = this.#obstacle();
+    if (obstacle !== null) this.#beginEmulation(obstacle);
+    if (this.#halted) this.#idle();
+    else if (obstacle === null) this.#enterGuest();
   }
 
+  /**
+   * Why VT-x cannot run the guest on after an exit; null if it can. The state in which the guest was left was enterable:
+   * it still is unless protected mode ended, or a handler has had all registers in its hands.
+   */
+  #obstacle(): string | null {
+    if ((this.#virtual.cr0 & CR0.PE) !== 0 && !this.#guest.complete && !this.#conditions.always) return null;
+    this.#guest.require(EVERYTHING);
+    return this.#conditions.obstacle();
+  }
+
+  /** The guest is emulated from here on; an event that an entry would have injected comes first. */
+  #beginEmulation(reason: string): void {
+    this.#guest.require(EVERYTHING);
+    this.#guest.requirePendingDebug();
+    // No exit is being handled any more.
+    Object.assign(this.#snapshot, { reason: REASON.interruptWindow, interruption: 0, idtVectoring: 0 });
+    this.#port.service = this.#ledger.account("monitor", "service:emulation");
+    const event = this.#events.pending;
+    this.#events.pending = null;
+    this.#emulation.begin(reason, event);
+  }
+
+  /** Emulates until something else must be done; whether it was a limit that ended it. */
+  #emulate(until: number, instructions: number): boolean {
+    this.#port.service = this.#ledger.account("monitor", "service:emulation");
+    switch (this.#emulation.run(until, instructions)) {
+      case "limit":
+        return true;
+      case "halt":
+        this.#halted = true;
+        this.#idle();
+        return false;
+      case "enter":
+        this.#emulation.finish();
+        this.#enterGuest();
+        return false;
+      default:
+        return false;
+    }
+  }
+
+  /** Into the guest; or, for an NMI, whose blocking this hardware cannot track, into its emulation. */
   #enterGuest(): void {
-    this.#writeControlRegisters();
+    if (!this.#events.prepareEntry()) {
+      this.#beginEmulation("an NMI to deliver");
+      return;
+    }
+    this.#controlRegisters.catchUp();
+    this.#controlRegisters.write();
     this.#guest.commit();
     this.#guestMemory.do("resume");
     for (const n of SAVED_REGISTERS.keys()) this.#port.read(this.#world.data + n * 4, 4);
@@ -486,10 +591,9 @@ export class VtxMonitor implements Technique {
     const now = this.#ledger.clock.now;
     if (board.nextDeadline() <= now) board.due(now);
     const open = (this.#virtual.flags & FLAG.IF) !== 0;
-    if (board.interruptLine && open) {
+    if ((board.interruptLine && open) || board.nmiLine) {
       this.#halted = false;
-      this.#events.prepareEntry();
-      this.#enterGuest();
+      if (!this.#emulation.active) this.#enterGuest();
       return;
     }
     const next = board.nextDeadline();
@@ -516,44 +620,6 @@ export class VtxMonitor implements Technique {
     throw new Error(`vtx monitor: VMWRITE of ${field.name} failed`);
   }
 
-  /**
-   * The guest's translation changed by CR0, CR3 or CR4: another root, or the same one looked at anew. The processor runs
-   * with its address in CR3.
-   */
-  #translationChanged(): void {
-    const state = this.#virtual;
-    if ((state.cr4 & CR4.PAE) !== 0 && (state.cr0 & CR0.PG) !== 0) {
-      this.#end = { ...this.#place(), kind: "unmodelled", detail: "shadow page tables of PAE paging" };
-      return;
-    }
-    const root = this.shadow.activate({
-      paging: (state.cr0 & CR0.PG) !== 0,
-      cr3: state.get(CELL.cr3),
-      wp: (state.cr0 & CR0.WP) !== 0,
-      pse: (state.cr4 & CR4.PSE) !== 0,
-    });
-    this.#vmwrite(FIELD.guestCr3, root);
-  }
-
-  /**
-   * CR0 and CR4 as the guest wants them go into the read shadows, and with the bits that this hardware demands into the
-   * registers that the processor runs with; only what changed is written.
-   */
-  #writeControlRegisters(): void {
-    const { cr0, cr4 } = this.#virtual;
-    if (cr0 !== this.#writtenCr0) {
-      this.#writtenCr0 = cr0;
-      this.#vmwrite(FIELD.guestCr0, cr0 | CR0.PE | CR0.PG | CR0.NE | CR0.WP);
-      this.#vmwrite(FIELD.cr0Shadow, cr0);
-    }
-    if (cr4 !== this.#writtenCr4) {
-      this.#writtenCr4 = cr4;
-      // Shadow tables have 4 KB pages only; PGE is of no use where every entry flushes; DE and TSD are the guest's.
-      this.#vmwrite(FIELD.guestCr4, (cr4 & ~(CR4.PAE | CR4.PGE | CR4.PSE)) | CR4.VMXE);
-      this.#vmwrite(FIELD.cr4Shadow, cr4);
-    }
-  }
-
   // ---- where the guest is ----
 
   #guestInstructions(): number {
@@ -563,6 +629,7 @@ export class VtxMonitor implements Technique {
   }
 
   #place(): { cs: number; eip: number } {
+    if (this.#emulation.active) return { cs: this.#virtual.selector(SEG.cs), eip: this.#virtual.eip };
     if (this.#vmx.nonRoot === null) return { cs: this.#vmx.lastExit?.cs ?? 0, eip: this.#virtual.eip };
     return { cs: this.#core.state.selector(1), eip: this.#core.state.eip };
   }

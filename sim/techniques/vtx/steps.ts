@@ -58,6 +58,26 @@ export const VTX_STEPS = {
     instructions: 150,
     derivation: "effective address, segment checks, operand access through the guest's tables, execution, write-back",
   },
+  "emulate-next": {
+    instructions: 45,
+    derivation:
+      "between two instructions that are emulated in a row: compare the next virtual deadline with the clock, the " +
+      "interrupt line with the guest's IF and shadow, test again the condition that VT-x did not meet, loop",
+  },
+  decoded: {
+    instructions: 25,
+    derivation: "look an instruction up among those decoded already, by guest-physical address and mode",
+  },
+  "string-iteration": {
+    instructions: 20,
+    derivation: "one more iteration of a string instruction: count, direction, pointers, condition, deadline",
+  },
+  deliver: {
+    instructions: 260,
+    derivation:
+      "deliver an event in software: find its gate or real-mode vector, the checks of gate and segments, the frame, " +
+      "new CS:EIP and flags",
+  },
   "translate-level": {
     instructions: 20,
     derivation: "one level of a software walk for an emulated access: index, load, test present and rights",
