@@ -127,9 +127,10 @@ export function coverageDocument(rows: readonly CoverageRow[] = coverageRows()):
 }
 
 const NOTES: readonly string[] = [
-  "What else stops the run as `unmodelled`: real-address mode (clearing CR0.PE) and virtual-8086 mode, hardware task",
-  "switches, CR4.PAE, CLI and STI with CR4.PVI, setting a bit of IA32_EFER, x87 errors with CR0.NE clear, and fetching code",
-  "from outside RAM. Breakpoints that DR7 enables are kept but never trigger.",
+  "All operating modes but 64-bit mode are modelled: real-address, virtual-8086 (with VME), 16- and 32-bit protected mode.",
+  "",
+  "What else stops the run as `unmodelled`: hardware task switches, CR4.PAE, setting a bit of IA32_EFER, x87 errors with",
+  "CR0.NE clear, and fetching code from outside RAM. Breakpoints that DR7 enables are kept but never trigger.",
   "",
   "The columns:",
   "",

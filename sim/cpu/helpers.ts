@@ -10,7 +10,7 @@ import { dataAccess, linearAddress } from "./interpreter.ts";
 import type { MicroOp } from "./micro-ops.ts";
 import * as stacks from "./stack-instructions.ts";
 import { type CpuState, FLAG, GPR, INTERRUPT_KIND, OUTCOME, raise, SEG, VECTOR } from "./state.ts";
-import { privileged } from "./system/checks.ts";
+import { inVirtual8086, privileged, segmentsAs8086 } from "./system/checks.ts";
 import * as control from "./system/control.ts";
 import * as debug from "./system/debug.ts";
 import * as far from "./system/far.ts";
@@ -22,6 +22,7 @@ import * as msr from "./system/msr.ts";
 import * as ports from "./system/ports.ts";
 import * as segments from "./system/segments.ts";
 import * as tables from "./system/tables.ts";
+import { SOFTWARE_INTERRUPT, softwareInterrupt8086 } from "./system/virtual8086.ts";
 import { REASON } from "./vmx/reasons.ts";
 import { x87 } from "./x87/instructions.ts";
 
@@ -103,8 +104,17 @@ const HELPER_TABLE = {
   sysexit: (state) => fastCalls.sysexit(state),
   // ---- interrupts ----
   undefined: (state) => raise(state, VECTOR.UD),
-  /** x: vector. */
-  softwareInterrupt: (state, _env, u) => softwareEvent(state, u.x, INTERRUPT_KIND.SOFTWARE),
+  /** #UD in real-address and virtual-8086 mode, before anything else of the instruction. */
+  protectedOnly: (state) => {
+    if (segmentsAs8086(state)) raise(state, VECTOR.UD);
+  },
+  /** x: vector; c: length. */
+  softwareInterrupt: (state, env, u) => {
+    const delivered =
+      !inVirtual8086(state) ||
+      softwareInterrupt8086(state, env, u.x, (state.eip + u.c) >>> 0) === SOFTWARE_INTERRUPT.TO_MONITOR;
+    if (delivered) softwareEvent(state, u.x, INTERRUPT_KIND.SOFTWARE);
+  },
   softwareException: (state, _env, u) => softwareEvent(state, u.x, INTERRUPT_KIND.SOFTWARE_EXCEPTION),
   privilegedSoftwareException: (state, _env, u) => softwareEvent(state, u.x, INTERRUPT_KIND.PRIVILEGED),
   /** INTO; c: length. */
@@ -113,8 +123,8 @@ const HELPER_TABLE = {
     else state.eip = (state.eip + u.c) >>> 0;
   },
   // ---- flags ----
-  /** d: EFLAGS as PUSHF stores it. */
-  flagsForPush: (state, _env, u) => state.set(u.d, flags.flagsForPush(state)),
+  /** d: EFLAGS as PUSHF stores it, w: operand size. */
+  flagsForPush: (state, _env, u) => state.set(u.d, flags.flagsForPush(state, width(u))),
   /** a: value, w: operand size. */
   popFlags: (state, env, u) => flags.popFlags(state, env, low(state, u.a), width(u)),
   cli: (state) => flags.clearInterruptFlag(state),

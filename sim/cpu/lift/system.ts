@@ -47,6 +47,17 @@ function onSelector(helper: HelperName, cost: CostName | null, facts: Partial<Ru
   };
 }
 
+/** The rule of an instruction that exists in protected mode only. */
+function protectedOnly(rule: Rule): Rule {
+  return {
+    ...rule,
+    lift(l) {
+      l.helper("protectedOnly");
+      rule.lift(l);
+    },
+  };
+}
+
 /** A helper that yields a value for operand 0 (SLDT, STR, SMSW); memory is always 16 bits wide. */
 function storing(helper: HelperName, cost: CostName | null, facts: Partial<Rule> = {}): Rule {
   return {
@@ -191,8 +202,9 @@ const pushFlags: Rule = {
   sensitive: true,
   lift(l) {
     const d = l.temporary();
-    l.helper("flagsForPush", { d });
-    l.push(operandBits(l), d);
+    const w = operandBits(l);
+    l.helper("flagsForPush", { d, w });
+    l.push(w, d);
   },
 };
 const popFlags: Rule = {
@@ -271,15 +283,15 @@ export const SYSTEM: RuleTable = {
   Lidt: onMemory("lidt", "descriptorTableLoad", { privileged: "cpl0", endsBlock: true }),
   Sgdt: onMemory("sgdt", "descriptorTableStore", { sensitive: true }),
   Sidt: onMemory("sidt", "descriptorTableStore", { sensitive: true }),
-  Sldt: storing("sldt", "descriptorTableStore", { sensitive: true }),
-  Str: storing("str", "descriptorTableStore", { sensitive: true }),
-  Lldt: onSelector("lldt", "lldt", { privileged: "cpl0" }),
-  Ltr: onSelector("ltr", "ltr", { privileged: "cpl0" }),
-  Verr: onSelector("verr", "lar", { sensitive: true }),
-  Verw: onSelector("verw", "lar", { sensitive: true }),
-  Lar: descriptorQuery("lar"),
-  Lsl: descriptorQuery("lsl"),
-  Arpl: {
+  Sldt: protectedOnly(storing("sldt", "descriptorTableStore", { sensitive: true })),
+  Str: protectedOnly(storing("str", "descriptorTableStore", { sensitive: true })),
+  Lldt: protectedOnly(onSelector("lldt", "lldt", { privileged: "cpl0" })),
+  Ltr: protectedOnly(onSelector("ltr", "ltr", { privileged: "cpl0" })),
+  Verr: protectedOnly(onSelector("verr", "lar", { sensitive: true })),
+  Verw: protectedOnly(onSelector("verw", "lar", { sensitive: true })),
+  Lar: protectedOnly(descriptorQuery("lar")),
+  Lsl: protectedOnly(descriptorQuery("lsl")),
+  Arpl: protectedOnly({
     cost: "lar",
     sensitive: true,
     lift(l) {
@@ -288,7 +300,7 @@ export const SYSTEM: RuleTable = {
       l.helper("arpl", { d, a: old, b: l.read(1) });
       l.write(0, d);
     },
-  },
+  }),
   Invlpg: onMemory("invlpg", "invlpg", { privileged: "cpl0", exits: "invlpg", endsBlock: true }),
   Invd: plain("invd", "cacheControl", { privileged: "cpl0", exits: "invd" }),
   Wbinvd: plain("wbinvd", "cacheControl", { privileged: "cpl0" }),

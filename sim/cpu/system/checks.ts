@@ -1,26 +1,27 @@
 /**
  * Checks that system instructions share. A helper here is a function of (state, environment, operands); it leaves a
- * fault in `state.signal` and returns. Real-address and virtual-8086 mode are not modelled yet: helpers that differ
- * there ask `protectedMode` first, so that these modes have one place to grow from.
+ * fault in `state.signal` and returns.
  */
-import { type CpuState, CR0, FLAG, OUTCOME, raise, unmodelled, VECTOR } from "../state.ts";
+import { type CpuState, CR0, FLAG, OUTCOME, raise, VECTOR } from "../state.ts";
 
 /** Whether the instruction in progress has faulted, exits, or is not modelled. */
 export function stopped(state: CpuState): boolean {
   return state.signal.outcome !== OUTCOME.NONE;
 }
 
-/** Whether the processor is in protected mode proper; otherwise stops the instruction `what` as unmodelled. */
-export function protectedMode(state: CpuState, what: string): boolean {
-  if ((state.cr0 & CR0.PE) === 0) {
-    unmodelled(state, `${what} in real-address mode`);
-    return false;
-  }
-  if ((state.flags & FLAG.VM) !== 0) {
-    unmodelled(state, `${what} in virtual-8086 mode`);
-    return false;
-  }
-  return true;
+/** Real-address mode: CR0.PE is clear. CPL is 0 then. */
+export function inRealMode(state: CpuState): boolean {
+  return (state.cr0 & CR0.PE) === 0;
+}
+
+/** Virtual-8086 mode: EFLAGS.VM is set, which only protected mode can do. CPL is 3 then. */
+export function inVirtual8086(state: CpuState): boolean {
+  return (state.flags & FLAG.VM) !== 0;
+}
+
+/** Whether a segment register is loaded as on the 8086, without a descriptor: real-address or virtual-8086 mode. */
+export function segmentsAs8086(state: CpuState): boolean {
+  return inRealMode(state) || inVirtual8086(state);
 }
 
 /** Whether the processor is at CPL 0; raises #GP(0) otherwise (SDM vol. 3, 5.9). */

@@ -3,7 +3,9 @@
  * guest/host masks of VMX non-root operation (vol. 3, 26.3). Order: privilege, VM exit, then the register's own
  * checks. The caller charges.
  *
- * Unmodelled: entering real-address mode (clearing CR0.PE), CR4.PAE.
+ * A change of CR0.PE takes effect with the next instruction; hidden parts of segment registers stay (vol. 3, 10.9).
+ *
+ * Unmodelled: CR4.PAE.
  */
 import { type Environment, FLUSH } from "../environment.ts";
 import type { Profile } from "../profiles/profile.ts";
@@ -92,10 +94,6 @@ function writeCr0(state: CpuState, env: Environment, value: number): void {
     return;
   }
   const changed = written ^ state.cr0;
-  if ((changed & ~written & CR0.PE) !== 0) {
-    unmodelled(state, "real-address mode (CR0.PE cleared)");
-    return;
-  }
   state.set(CELL.cr0, written);
   if ((changed & CR0.PG) !== 0) env.flushTlb(FLUSH.ALL);
   else if ((changed & CR0.WP) !== 0) env.pagingChanged();

@@ -1,6 +1,7 @@
 /**
- * Delivery of exceptions, interrupts and INT n through the protected-mode IDT (SDM vol. 3, 6.11 to 6.13; vol. 2,
- * INT n), and how a second fault combines with the one being delivered (vol. 3, table 6-5).
+ * Delivery of exceptions, interrupts and INT n through the IDT (SDM vol. 3, 6.11 to 6.13; vol. 2, INT n), from
+ * protected and virtual-8086 mode, or through the interrupt table of real-address mode (mode8086.ts), and how a second
+ * fault combines with the one being delivered (vol. 3, table 6-5).
  *
  * Deciding that an event is delivered, acknowledging it, VM exits by the exception bitmap, CR2 and DR6 are the
  * core's. Task gates stop as unmodelled (after a VM exit where one is due).
@@ -22,7 +23,7 @@ import {
   selectorCell,
   VECTOR,
 } from "../state.ts";
-import { protectedMode, stopped } from "./checks.ts";
+import { inRealMode, inVirtual8086, stopped } from "./checks.ts";
 import {
   descriptorBase,
   descriptorLimit,
@@ -37,12 +38,14 @@ import {
   isNull,
   isPresent,
   loadFromSlot,
+  loadNull,
   markAccessed,
   SLOT,
   SYSTEM_TYPE,
   selectorError,
   systemType,
 } from "./descriptors.ts";
+import { deliverReal } from "./mode8086.ts";
 import {
   innerStack,
   moveStack,
@@ -114,7 +117,10 @@ function flagsImage(state: CpuState, event: DeliveryEvent): number {
  * interrupts, pageFault, exception or interrupt otherwise; the caller adds nothing.
  */
 export function deliver(state: CpuState, env: Environment, event: DeliveryEvent): void {
-  if (!protectedMode(state, "event delivery")) return;
+  if (inRealMode(state)) {
+    if (deliverReal(state, env, event)) finish(state, env, event, false);
+    return;
+  }
   const ext = isSoftware(event.kind) ? 0 : 1;
   const idtError = event.vector * 8 + 2 + ext;
   if (event.vector * 8 + 7 > state.get(CELL.idtrLimit)) {
@@ -151,7 +157,12 @@ export function deliver(state: CpuState, env: Environment, event: DeliveryEvent)
   const done = inner
     ? enterInner(state, env, event, selector, dpl(code), ext)
     : enterSame(state, env, event, selector, ext);
-  if (done) finish(state, env, event, (type & 1) === 0, inner);
+  if (!done) return;
+  let cleared = FLAG.TF | FLAG.NT | FLAG.RF | FLAG.VM;
+  if ((type & 1) === 0) cleared |= FLAG.IF;
+  state.flags &= ~cleared;
+  state.eip = gateOffset(state, SLOT.gate);
+  finish(state, env, event, inner);
 }
 
 /** Checks of the code segment that a gate names; its descriptor is left in SLOT.code. */
@@ -168,6 +179,10 @@ function checkHandler(state: CpuState, env: Environment, selector: number, ext: 
   }
   if (!isPresent(rights)) {
     raise(state, VECTOR.NP, selectorError(selector, ext));
+    return false;
+  }
+  if (inVirtual8086(state) && (isConforming(rights) || dpl(rights) !== 0)) {
+    raise(state, VECTOR.GP, selectorError(selector, ext));
     return false;
   }
   return true;
@@ -195,7 +210,13 @@ function enterSame(state: CpuState, env: Environment, event: DeliveryEvent, sele
   return true;
 }
 
-/** Handler at an inner level: the stack comes from the TSS, and the old SS and ESP are pushed first. */
+/** Data segment registers in the order in which delivery from virtual-8086 mode pushes them. */
+const VIRTUAL_FRAME = [SEG.gs, SEG.fs, SEG.ds, SEG.es] as const;
+
+/**
+ * Handler at an inner level: the stack comes from the TSS, and the old SS and ESP are pushed first; before them, from
+ * virtual-8086 mode, the data segment registers, which become null.
+ */
 function enterInner(
   state: CpuState,
   env: Environment,
@@ -205,7 +226,8 @@ function enterInner(
   ext: number,
 ): boolean {
   const bytes = gateIs32(state, SLOT.gate) ? 4 : 2;
-  const count = event.errorCode === NO_ERROR_CODE ? 5 : 6;
+  const saved = inVirtual8086(state) ? VIRTUAL_FRAME.length : 0;
+  const count = saved + (event.errorCode === NO_ERROR_CODE ? 5 : 6);
   const newSs = innerStack(state, env, level, ext);
   if (stopped(state)) return false;
   const pointer = state.get(SLOT.innerStackPointer);
@@ -214,13 +236,17 @@ function enterInner(
   if (!markAccessed(state, env, newSs, SLOT.data) || !markAccessed(state, env, selector, SLOT.code)) return false;
   const base = descriptorBase(state, SLOT.data);
   const rights = descriptorRights(state, SLOT.data);
-  storePush(env, base, rights, pointer, 1, bytes, state.selector(SEG.ss), level);
-  storePush(env, base, rights, pointer, 2, bytes, state.get(GPR.esp), level);
-  pushReturn(state, env, event, base, rights, pointer, 3, bytes, level);
+  for (let n = 0; n < saved; n++) {
+    storePush(env, base, rights, pointer, n + 1, bytes, state.selector(VIRTUAL_FRAME[n] as number), level);
+  }
+  storePush(env, base, rights, pointer, saved + 1, bytes, state.selector(SEG.ss), level);
+  storePush(env, base, rights, pointer, saved + 2, bytes, state.get(GPR.esp), level);
+  pushReturn(state, env, event, base, rights, pointer, saved + 3, bytes, level);
   setStackPointer(state, rights, moveStack(pointer, -count * bytes, stackMask(rights)));
   loadFromSlot(state, SEG.ss, newSs, SLOT.data);
   loadFromSlot(state, SEG.cs, (selector & 0xfffc) | level, SLOT.code);
   setCpl(state, level);
+  for (let n = 0; n < saved; n++) loadNull(state, VIRTUAL_FRAME[n] as number, 0);
   return true;
 }
 
@@ -244,12 +270,8 @@ function pushReturn(
   storePush(env, base, rights, pointer, first + 3, bytes, event.errorCode, level);
 }
 
-/** EFLAGS, EIP, blocking and cost of a delivery that has succeeded. */
-function finish(state: CpuState, env: Environment, event: DeliveryEvent, interruptGate: boolean, inner: boolean): void {
-  let cleared = FLAG.TF | FLAG.NT | FLAG.RF | FLAG.VM;
-  if (interruptGate) cleared |= FLAG.IF;
-  state.flags &= ~cleared;
-  state.eip = gateOffset(state, SLOT.gate);
+/** Blocking, activity and cost of a delivery that has succeeded. */
+function finish(state: CpuState, env: Environment, event: DeliveryEvent, inner: boolean): void {
   let blocking = state.get(CELL.interruptibility) & ~(BLOCKING.STI | BLOCKING.MOV_SS);
   if (event.kind === "nmi") blocking |= BLOCKING.NMI;
   state.set(CELL.interruptibility, blocking);

@@ -1,13 +1,14 @@
 /**
- * Far JMP, CALL and RET in protected mode (SDM vol. 2, JMP, CALL, RET; vol. 3, 5.8): to code segments, conforming
- * or not, and through call gates of both sizes, with the stack switch and parameter copy of a call to an inner level.
+ * Far JMP, CALL and RET (SDM vol. 2, JMP, CALL, RET; vol. 3, 5.8): to code segments, conforming or not, and through
+ * call gates of both sizes, with the stack switch and parameter copy of a call to an inner level. In real-address and
+ * virtual-8086 mode they are mode8086.ts's.
  * Task gates and TSSs stop as unmodelled, after their checks and their VM exit.
  *
  * The caller charges farJump, farCall, farReturn; `farPrivilege` is charged here. EIP is set here.
  */
 import type { Environment } from "../environment.ts";
 import { type CpuState, GPR, raise, SEG, VECTOR } from "../state.ts";
-import { protectedMode, stopped } from "./checks.ts";
+import { segmentsAs8086, stopped } from "./checks.ts";
 import {
   descriptorBase,
   descriptorRights,
@@ -29,6 +30,7 @@ import {
   selectorError,
   systemType,
 } from "./descriptors.ts";
+import { farCall8086, farJump8086, farReturn8086 } from "./mode8086.ts";
 import { checkReturnCode, commitOuter, prepareOuter, returnSame, targetInside } from "./returns.ts";
 import {
   innerStack,
@@ -46,8 +48,11 @@ import { switchTask, TASK_SOURCE } from "./tasks.ts";
 
 /** JMP far to `selector`:`offset`. */
 export function farJump(state: CpuState, env: Environment, selector: number, offset: number, width: 16 | 32): void {
-  if (!protectedMode(state, "far JMP")) return;
   selector &= 0xffff;
+  if (segmentsAs8086(state)) {
+    farJump8086(state, selector, targetOffset(offset, width));
+    return;
+  }
   if (!fetchTarget(state, env, selector)) return;
   const rights = descriptorRights(state, SLOT.code);
   if (isCode(rights)) {
@@ -70,8 +75,11 @@ export function farCall(
   width: 16 | 32,
   next: number,
 ): void {
-  if (!protectedMode(state, "far CALL")) return;
   selector &= 0xffff;
+  if (segmentsAs8086(state)) {
+    farCall8086(state, env, selector, targetOffset(offset, width), width / 8, next);
+    return;
+  }
   if (!fetchTarget(state, env, selector)) return;
   const rights = descriptorRights(state, SLOT.code);
   if (isCode(rights)) {
@@ -90,8 +98,11 @@ export function farCall(
 
 /** RET far, releasing `parameters` bytes of the caller's pushes. */
 export function farReturn(state: CpuState, env: Environment, width: 16 | 32, parameters: number): void {
-  if (!protectedMode(state, "far RET")) return;
   const bytes = width / 8;
+  if (segmentsAs8086(state)) {
+    farReturn8086(state, env, bytes, parameters);
+    return;
+  }
   if (!stackHolds(state, 0, 2 * bytes, bytes)) return;
   const eip = loadStack(state, env, 0, bytes);
   if (stopped(state)) return;

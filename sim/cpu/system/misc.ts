@@ -9,7 +9,7 @@ import type { Environment } from "../environment.ts";
 import type { CpuidLeaf } from "../profiles/profile.ts";
 import { ACTIVITY, CELL, type CpuState, CR4, FLAG, GPR, raise, temporaryCell, VECTOR } from "../state.ts";
 import { REASON } from "../vmx/reasons.ts";
-import { privileged, protectedMode } from "./checks.ts";
+import { privileged } from "./checks.ts";
 import { APIC_BASE, timeStamp, toEdxEax } from "./msr.ts";
 
 const EXTENDED = 0x80000000;
@@ -92,7 +92,6 @@ export function writeBackCaches(state: CpuState): void {
 
 /** ARPL: raises the RPL of `destination` to that of `source`; returns the selector and sets ZF if it changed. */
 export function adjustRpl(state: CpuState, destination: number, source: number): number {
-  if (!protectedMode(state, "ARPL")) return destination;
   const raised = (destination & 3) < (source & 3);
   state.flags = raised ? state.flags | FLAG.ZF : state.flags & ~FLAG.ZF;
   return raised ? (destination & ~3) | (source & 3) : destination;

@@ -1,11 +1,11 @@
 /**
  * IN and OUT: the permission check by CPL, IOPL and the TSS's I/O permission bitmap (SDM vol. 1, 18.5), then the VM
- * exit, then the port. In virtual-8086 mode only the bitmap would count: unmodelled. The caller charges `portCore`;
- * the bus charges its wait.
+ * exit, then the port. In virtual-8086 mode the bitmap alone counts; real-address mode checks nothing. The caller charges
+ * `portCore`; the bus charges its wait.
  */
 import { ACCESS, type Environment } from "../environment.ts";
-import { type CpuState, CR0, FLAG, limitCell, raise, SEG, unmodelled, VECTOR } from "../state.ts";
-import { ioPrivilegeLevel, stopped } from "./checks.ts";
+import { type CpuState, limitCell, raise, SEG, VECTOR } from "../state.ts";
+import { inRealMode, inVirtual8086, ioPrivilegeLevel, stopped } from "./checks.ts";
 import { SYSTEM_TYPE } from "./descriptors.ts";
 
 /** Offset of the bitmap's base in a 32-bit TSS. */
@@ -13,12 +13,8 @@ const BITMAP_BASE = 0x66;
 
 /** Whether the program may access `bytes` ports from `port`; otherwise #GP(0), or a fault of the bitmap's read. */
 export function portPermitted(state: CpuState, env: Environment, port: number, bytes: number): boolean {
-  if ((state.cr0 & CR0.PE) === 0) return true;
-  if ((state.flags & FLAG.VM) !== 0) {
-    unmodelled(state, "port access in virtual-8086 mode");
-    return false;
-  }
-  if (state.cpl <= ioPrivilegeLevel(state)) return true;
+  if (inRealMode(state)) return true;
+  if (!inVirtual8086(state) && state.cpl <= ioPrivilegeLevel(state)) return true;
   const permitted = bitmapPermits(state, env, port & 0xffff, bytes);
   if (!permitted && !stopped(state)) raise(state, VECTOR.GP, 0);
   return permitted;

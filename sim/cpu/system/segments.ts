@@ -1,5 +1,5 @@
 /**
- * Segment registers of protected mode: loads with their checks (SDM vol. 2, MOV, POP, LDS; vol. 3, 5.6, 5.7), limit
+ * Segment registers: loads of protected mode with their checks (SDM vol. 2, MOV, POP, LDS; vol. 3, 5.6, 5.7), limit
  * and type checks of accesses (vol. 3, 5.3, 5.4), LLDT, LTR, and the instructions that look at a descriptor: LAR,
  * LSL, VERR, VERW (vol. 3, 5.10). The caller charges the instructions' static costs.
  *
@@ -7,7 +7,7 @@
  */
 import type { Environment } from "../environment.ts";
 import { BLOCKING, CELL, type CpuState, FLAG, RIGHTS, raise, SEG, selectorCell, VECTOR } from "../state.ts";
-import { privileged, protectedMode, stopped } from "./checks.ts";
+import { privileged, segmentsAs8086, stopped } from "./checks.ts";
 import {
   descriptorLimit,
   descriptorRights,
@@ -30,14 +30,18 @@ import {
   systemType,
   withinTable,
 } from "./descriptors.ts";
+import { loadSegment8086 } from "./mode8086.ts";
 
 /**
  * Loads ES, SS, DS, FS or GS (MOV, POP, LDS and its kin) with all checks. On a fault nothing has changed. MOV SS and
  * POP SS, but not LSS, also call `blockByMovSs`.
  */
 export function loadSegment(state: CpuState, env: Environment, segment: number, selector: number): void {
-  if (!protectedMode(state, "segment register load")) return;
   selector &= 0xffff;
+  if (segmentsAs8086(state)) {
+    loadSegment8086(state, segment, selector);
+    return;
+  }
   const ok = segment === SEG.ss ? checkStack(state, env, selector) : checkData(state, env, selector);
   if (!ok) return;
   if (isNull(selector)) {
@@ -121,7 +125,7 @@ export function segmentLinear(state: CpuState, segment: number, offset: number, 
 
 /** LLDT. */
 export function loadLdt(state: CpuState, env: Environment, selector: number): void {
-  if (!protectedMode(state, "LLDT") || !privileged(state)) return;
+  if (!privileged(state)) return;
   selector &= 0xffff;
   const error = selectorError(selector);
   if (isNull(selector)) {
@@ -145,7 +149,7 @@ export function loadLdt(state: CpuState, env: Environment, selector: number): vo
 
 /** LTR: loads TR and marks the TSS busy, without a task switch. */
 export function loadTaskRegister(state: CpuState, env: Environment, selector: number): void {
-  if (!protectedMode(state, "LTR") || !privileged(state)) return;
+  if (!privileged(state)) return;
   selector &= 0xffff;
   const error = selectorError(selector);
   if (isNull(selector) || (selector & 4) !== 0) {
@@ -202,7 +206,6 @@ function setZero(state: CpuState, zero: boolean): void {
  * NOT_ACCESSIBLE. Sets ZF accordingly.
  */
 export function loadAccessRights(state: CpuState, env: Environment, selector: number): number {
-  if (!protectedMode(state, "LAR")) return NOT_ACCESSIBLE;
   const ok = visible(state, env, selector & 0xffff, LAR_TYPES);
   if (stopped(state)) return NOT_ACCESSIBLE;
   setZero(state, ok);
@@ -211,7 +214,6 @@ export function loadAccessRights(state: CpuState, env: Environment, selector: nu
 
 /** LSL: the limit in bytes (unsigned), or NOT_ACCESSIBLE. Sets ZF accordingly. */
 export function loadSegmentLimit(state: CpuState, env: Environment, selector: number): number {
-  if (!protectedMode(state, "LSL")) return NOT_ACCESSIBLE;
   const ok = visible(state, env, selector & 0xffff, LSL_TYPES);
   if (stopped(state)) return NOT_ACCESSIBLE;
   setZero(state, ok);
@@ -220,7 +222,6 @@ export function loadSegmentLimit(state: CpuState, env: Environment, selector: nu
 
 /** VERR (`write` false) and VERW: sets ZF if the segment could be read or written from here. */
 export function verifySegment(state: CpuState, env: Environment, selector: number, write: boolean): void {
-  if (!protectedMode(state, write ? "VERW" : "VERR")) return;
   const ok = visible(state, env, selector & 0xffff, 0);
   if (stopped(state)) return;
   const rights = descriptorRights(state, SLOT.data);

@@ -321,8 +321,16 @@ const FAILURES: readonly Failure[] = [
   ["task gate", soft, 3, gate(TASK_GATE | dplBits(3), SELECTOR.otherTss), "unmodelled"],
   ["task gate to a busy TSS", external, 3, gate(TASK_GATE, SELECTOR.tss), `#GP(${hex(SELECTOR.tss | 1)})`],
   ["task gate to the LDT", soft, 0, gate(TASK_GATE | dplBits(3), 0x4c), "#GP(4c)"],
-  ["virtual-8086 mode", external, 3, (f) => f.state.set(CELL.rflags, FLAG.VM | FLAG.ONE), "unmodelled"],
-  ["real-address mode", external, 0, (f) => f.state.set(CELL.cr0, 0x10), "unmodelled"],
+  [
+    "real-address mode: vector beyond the table",
+    external,
+    0,
+    (f) => {
+      f.state.set(CELL.cr0, 0x10);
+      f.state.set(CELL.idtrLimit, 0x20 * 4 + 2);
+    },
+    "#GP(0)",
+  ],
 ];
 
 describe("failures of a delivery", () => {

@@ -123,11 +123,14 @@ describe("segment register loads", () => {
     expect(f.outcome()).toBe(`#PF(0) at ${(AT.gdt + 0x40).toString(16)}`);
   });
 
-  test("real-address and virtual-8086 mode stop as unmodelled", () => {
+  test("virtual-8086 mode gives base, limit and rights without a descriptor", () => {
     const f = new Fixture(3);
     f.state.flags |= FLAG.VM;
-    loadSegment(f.state, f.env, SEG.ds, 0x1000);
-    expect(f.outcome()).toBe("unmodelled");
+    loadSegment(f.state, f.env, SEG.ds, 0x1234);
+    expect(f.outcome()).toBe("ok");
+    expect(f.state.segmentBase(SEG.ds)).toBe(0x12340);
+    expect(f.state.segmentLimit(SEG.ds)).toBe(0xffff);
+    expect(f.state.segmentRights(SEG.ds)).toBe(0xf3);
   });
 
   test("MOV SS blocks interrupts for an instruction", () => {

@@ -213,7 +213,13 @@ const FAILURES: readonly Failure[] = [
     iret,
     `#PF(0) at ${hex(AT.stack[0] + 0xf00)}`,
   ],
-  ["IRET: to virtual-8086 mode", 0, (f) => f.stack(4, 0x4000, code0, FLAG.VM), iret, "unmodelled"],
+  [
+    "IRET: to virtual-8086 mode, EIP of more than 16 bits",
+    0,
+    (f) => f.stack(4, 0x10000, 0x1000, FLAG.VM),
+    iret,
+    "#GP(0)",
+  ],
   [
     "IRET: nested task, link not busy",
     0,
