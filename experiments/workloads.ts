@@ -12,7 +12,7 @@ const manifestSchema = z.object({
     z.string(),
     z.object({
       file: z.string(),
-      kind: z.enum(["nanobenchmark", "compute", "test"]),
+      kind: z.enum(["nanobenchmark", "compute", "test", "bios"]),
       description: z.string(),
       memoryMb: z.number(),
       regions: z.record(z.string(), z.string()),
@@ -35,14 +35,12 @@ export interface Workload {
   readonly regions: Readonly<Record<string, string>>;
 }
 
-/** All workloads of the project, in the manifest's order. */
+/** All workloads of the project, in the manifest's order; the BIOS is none. */
 export function workloadCatalogue(): readonly Workload[] {
   const manifest = manifestSchema.parse(JSON.parse(readFileSync(join(IMAGES_FOLDER, "MANIFEST.json"), "utf8")));
-  return Object.entries(manifest.images).map(([name, { file, ...facts }]) => ({
-    name,
-    ...facts,
-    path: join(IMAGES_FOLDER, file),
-  }));
+  return Object.entries(manifest.images).flatMap(([name, { file, kind, ...facts }]) =>
+    kind === "bios" ? [] : [{ name, kind, ...facts, path: join(IMAGES_FOLDER, file) }],
+  );
 }
 
 /** A name that is meant as a path: it has a folder or an extension. */

@@ -4,11 +4,12 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { imagesFolder, qemuVersion, readManifest, root, runOnQemu } from "./guests.ts";
+import { bootOnQemu, guestNames, imagesFolder, qemuVersion, readManifest, root, runOnQemu } from "./guests.ts";
 
 const manifest = readManifest();
 const nanobenchmarks = Object.keys(manifest.images).filter((name) => manifest.images[name]?.kind === "nanobenchmark");
 const image = (name: string): string => join(imagesFolder, `${name}.elf`);
+const isDisk = (name: string): boolean => manifest.images[name]?.format === "disk";
 const update = process.env["RINGLAB_UPDATE_EXPECTED"] === "1";
 
 /** The table of docs/nanobenchmarks/README.md: instructions per iteration by nanobenchmark. */
@@ -25,14 +26,14 @@ test("every nanobenchmark has a page and a row in the index", () => {
 });
 
 test("every image in the folder is in the manifest and has its expected output", () => {
-  const files = readdirSync(imagesFolder).filter((file) => /\.(elf|bin)$/.test(file));
+  const files = readdirSync(imagesFolder).filter((file) => /\.(elf|bin|img)$/.test(file));
   expect(files.sort()).toEqual(
     Object.values(manifest.images)
       .map(({ file }) => file)
       .sort(),
   );
   if (!update)
-    for (const name of Object.keys(manifest.images))
+    for (const name of guestNames(manifest))
       expect(existsSync(join(imagesFolder, `${name}.expected`)), name).toBe(true);
 });
 
@@ -42,7 +43,7 @@ test("an image that QEMU does not run says why", () => {
 });
 
 describe.skipIf(qemuVersion === "")(`on ${qemuVersion === "" ? "QEMU (not installed: skipped)" : qemuVersion}`, () => {
-  const bootable = Object.keys(manifest.images).filter((name) => manifest.images[name]?.qemu !== false);
+  const bootable = guestNames(manifest).filter((name) => manifest.images[name]?.qemu !== false && !isDisk(name));
   test.for(bootable)("%s exits with status 0 and prints what is expected", (name) => {
     const run = runOnQemu(image(name));
     const expected = join(imagesFolder, `${name}.expected`);
@@ -50,6 +51,19 @@ describe.skipIf(qemuVersion === "")(`on ${qemuVersion === "" ? "QEMU (not instal
     expect(run.lines).toBe(readFileSync(expected, "utf8"));
     expect(run.status).toBe(0);
   });
+
+  test.for(guestNames(manifest).filter(isDisk))(
+    "the disk %s boots by our BIOS and by SeaBIOS, with the same output",
+    (name) => {
+      const disk = join(imagesFolder, `${name}.img`);
+      const run = bootOnQemu(disk, "ours");
+      const expected = join(imagesFolder, `${name}.expected`);
+      if (update) writeFileSync(expected, run.lines);
+      expect(run.lines).toBe(readFileSync(expected, "utf8"));
+      expect(run.status).toBe(0);
+      expect(bootOnQemu(disk, "SeaBIOS")).toEqual(run);
+    },
+  );
 
   test.for(nanobenchmarks.filter((name) => name !== "timer-interrupt"))(
     "one iteration of %s executes as many instructions as its page says",

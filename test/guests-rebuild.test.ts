@@ -7,7 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { imagesFolder, qemuVersion, readManifest, root, runOnQemu } from "./guests.ts";
+import { guestNames, imagesFolder, qemuVersion, readManifest, root, runOnQemu } from "./guests.ts";
 
 const committed = readManifest();
 const names = Object.keys(committed.images);
@@ -55,7 +55,9 @@ describe.skipIf(!compiles32)(`rebuilding with ${doing}`, () => {
     expect(rebuilt.equals(readFileSync(join(imagesFolder, fileOf(name))))).toBe(true);
   });
 
-  test.runIf(!sameToolchain && qemuVersion !== "").for(names.filter((name) => committed.images[name]?.qemu !== false))(
+  test
+    .runIf(!sameToolchain && qemuVersion !== "")
+    .for(guestNames(committed).filter((name) => committed.images[name]?.qemu !== false))(
     "%s gives the same results on QEMU",
     (name) => {
       const run = runOnQemu(join(folder, `${name}.elf`));

@@ -8,17 +8,17 @@ export const root = resolve(import.meta.dirname, "..");
 export const imagesFolder = join(root, "workloads", "images");
 
 export interface Manifest {
-  readonly toolchain: { readonly compiler: string; readonly linker: string; readonly flags: string };
+  readonly toolchain: Readonly<Record<"compiler" | "linker" | "flags" | "realModeFlags", string>>;
   readonly images: Readonly<
     Record<
       string,
       {
         readonly file: string;
         readonly sha256: string;
-        readonly kind: "nanobenchmark" | "compute" | "test";
+        readonly kind: "nanobenchmark" | "compute" | "test" | "bios";
         readonly description: string;
-        /** A raw binary, loaded and entered at 100000h; ELF32 otherwise. */
-        readonly format?: "flat";
+        /** A raw binary that is loaded and entered at 100000h, or a disk; ELF32 otherwise. */
+        readonly format?: "flat" | "disk";
         /** Not for QEMU, whose behaviour differs from the manual's (or which cannot load it), as `qemuReason` says. */
         readonly qemu?: false;
         readonly qemuReason?: string;
@@ -31,9 +31,17 @@ export interface Manifest {
   >;
 }
 
+/** The names of images that a loader starts: all but the BIOS. */
+export function guestNames({ images }: Manifest): string[] {
+  return Object.keys(images).filter((name) => images[name]?.kind !== "bios");
+}
+
 export function readManifest(folder: string = imagesFolder): Manifest {
   return JSON.parse(readFileSync(join(folder, "MANIFEST.json"), "utf8")) as Manifest;
 }
+
+/** Our BIOS. */
+export const biosPath = join(imagesFolder, "bios.bin");
 
 const qemu = "qemu-system-i386";
 export const qemuVersion = spawnSync(qemu, ["--version"], { encoding: "utf8" }).stdout?.split("\n")[0] ?? "";
@@ -52,21 +60,21 @@ export interface QemuRun {
  * counts those, so that `t:` lines are instruction counts and a busy host cannot disturb the timer's guest.
  */
 export function runOnQemu(image: string, commandLine = "", memoryMb = 64): QemuRun {
+  return onQemu(image, ["-kernel", image, "-append", commandLine, "-m", String(memoryMb)]);
+}
+
+/** Boots a disk, by our BIOS or by QEMU's own ("SeaBIOS"). */
+export function bootOnQemu(disk: string, bios: "ours" | "SeaBIOS", memoryMb = 64): QemuRun {
+  const drive = `file=${disk},format=raw,if=ide,snapshot=on`;
+  const firmware = bios === "ours" ? ["-bios", biosPath] : [];
+  return onQemu(disk, [...firmware, "-drive", drive, "-m", String(memoryMb)]);
+}
+
+function onQemu(image: string, what: readonly string[]): QemuRun {
   const result = spawnSync(
     qemu,
     [
-      ...[
-        "-kernel",
-        image,
-        "-append",
-        commandLine,
-        "-m",
-        String(memoryMb),
-        "-no-reboot",
-        "-nodefaults",
-        "-accel",
-        "tcg",
-      ],
+      ...[...what, "-no-reboot", "-nodefaults", "-accel", "tcg"],
       ...["-display", "none", "-vga", "none", "-serial", "stdio", "-icount", "shift=0,sleep=off"],
       ...["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"],
     ],

@@ -1,8 +1,9 @@
 // Builds the guest images: node workloads/build.mjs [--out DIR] [name ...]
 //
 // programs.json says which sources make which image: the kernel, the library and one program, or with "kernel": false the
-// program alone, linked by its own "script". "format": "flat" gives a raw binary instead of ELF32.
-// Writes <name>.elf (<name>.bin where flat) and MANIFEST.json (toolchain versions, SHA-256, what each image is) to
+// program alone, linked by its own "script". "format": "flat" or "disk" gives a raw binary instead of ELF32; "mode": "real" compiles
+// for real mode on a 386.
+// Writes <name>.elf (<name>.bin where flat, <name>.img where a disk) and MANIFEST.json (toolchain versions, SHA-256, what each image is) to
 // workloads/images, or to DIR.
 // The bytes depend on the sources and on the versions of gcc and binutils alone: compilation runs with relative
 // paths, without build-id, debug information, time or date.
@@ -22,9 +23,19 @@ const compilerFlags = [
   ..."-fno-stack-protector -fno-asynchronous-unwind-tables -fno-ident -fno-tree-loop-distribute-patterns".split(" "),
   ..."-fcf-protection=none -mno-sse -mno-mmx -mno-80387 -mpreferred-stack-boundary=2 -Iinclude".split(" "),
 ];
+/** Real-mode code has no segment for constants of the compiler's own making, and string instructions would use any ES. */
+const realModeFlags = compilerFlags
+  .filter((flag) => flag !== "-m32" && flag !== "-march=i686")
+  .concat(
+    "-m16 -march=i386 -mregparm=3 -fno-jump-tables -fno-tree-switch-conversion".split(" "),
+    "-mmemcpy-strategy=unrolled_loop:-1:noalign -mmemset-strategy=unrolled_loop:-1:noalign".split(" "),
+  );
 const linkerFlags = "-m32 -static -nostdlib -no-pie -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--strip-debug".split(
   " ",
 );
+
+/** Of an image's file, by its format. */
+const EXTENSION = { elf32: "elf", flat: "bin", disk: "img" };
 
 /** First line of `tool --version`: what MANIFEST.json records and a rebuild compares. */
 function version(tool) {
@@ -52,10 +63,10 @@ function main(args) {
   mkdirSync(out, { recursive: true });
   const objects = mkdtempSync(join(tmpdir(), "ringlab-workloads-"));
   const compiled = new Map();
-  const compile = (source) => {
+  const compile = (source, flags = compilerFlags) => {
     if (!compiled.has(source)) {
       const object = join(objects, `${source.replaceAll("/", "_")}.o`);
-      execFileSync(compiler, [...compilerFlags, "-c", source, "-o", object], {
+      execFileSync(compiler, [...flags, "-c", source, "-o", object], {
         cwd: here,
         stdio: ["ignore", "inherit", "inherit"],
       });
@@ -68,11 +79,14 @@ function main(args) {
     const common = [...sources("kernel"), ...sources("lib")];
     const images = {};
     for (const [name, program] of Object.entries(programs)) {
-      const flat = program.format === "flat";
-      const file = `${name}.${flat ? "bin" : "elf"}`;
+      const raw = program.format !== undefined;
+      const file = `${name}.${EXTENSION[program.format ?? "elf32"]}`;
       if (wanted.length === 0 || wanted.includes(name)) {
-        const inputs = [...(program.kernel === false ? [] : common), ...program.sources].map(compile);
-        const layout = [`-Wl,-T,${program.script ?? "kernel.ld"}`, ...(flat ? ["-Wl,--oformat=binary"] : [])];
+        const flags = program.mode === "real" ? realModeFlags : compilerFlags;
+        const inputs = [...(program.kernel === false ? [] : common), ...program.sources].map((source) =>
+          compile(source, flags),
+        );
+        const layout = [`-Wl,-T,${program.script ?? "kernel.ld"}`, ...(raw ? ["-Wl,--oformat=binary"] : [])];
         execFileSync(compiler, [...linkerFlags, ...layout, "-o", join(out, file), ...inputs], {
           cwd: here,
           stdio: ["ignore", "inherit", "inherit"],
@@ -90,6 +104,7 @@ function main(args) {
         compiler: version(compiler),
         linker: version("ld"),
         flags: [...compilerFlags, ...linkerFlags].join(" "),
+        realModeFlags: realModeFlags.join(" "),
       },
       images,
     };
