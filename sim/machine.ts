@@ -20,6 +20,7 @@ import type { Profile } from "./cpu/profiles/profile.ts";
 import { resetState } from "./cpu/reset.ts";
 import { CELL } from "./cpu/state.ts";
 import { type BoardFile, busTicks, freeTicks } from "./devices/board.ts";
+import type { FirmwareFile } from "./devices/firmware-config.ts";
 import { PcBoard, type PcBoardState } from "./devices/pc-board.ts";
 import { Ledger, type SavedLedger } from "./ledger.ts";
 import { PAGE_SHIFT, PAGE_SIZE } from "./memory/address.ts";
@@ -57,6 +58,8 @@ export interface MachineOptions {
   readonly firmware?: Uint8Array;
   /** Contents of the guest's disks on the primary IDE channel, two at most; never modified. */
   readonly disks?: readonly Uint8Array[];
+  /** Files of the firmware configuration device: what the BIOS is told. */
+  readonly firmwareFiles?: readonly FirmwareFile[];
   /** How the guest's pages are spread over RAM; no effect on a guest, only tests use "shuffled". */
   readonly pmapLayout?: PmapLayout;
   /** Longest block in instructions; never changes a result. */
@@ -125,6 +128,7 @@ export class Machine {
       onReset: () => this.reset(),
       onA20: (open: boolean) => this.technique.gateA20(open),
       ...(options.disks === undefined ? {} : { disks: options.disks }),
+      ...(options.firmwareFiles === undefined ? {} : { firmwareFiles: options.firmwareFiles }),
     };
     this.#physicalBoard = new PcBoard({
       board,

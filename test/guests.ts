@@ -60,14 +60,14 @@ export interface QemuRun {
  * counts those, so that `t:` lines are instruction counts and a busy host cannot disturb the timer's guest.
  */
 export function runOnQemu(image: string, commandLine = "", memoryMb = 64): QemuRun {
-  return onQemu(image, ["-kernel", image, "-append", commandLine, "-m", String(memoryMb)]);
+  return onQemu(image, ["-kernel", image, "-append", commandLine, "-m", String(memoryMb), "-vga", "none"]);
 }
 
 /** Boots a disk, by our BIOS or by QEMU's own ("SeaBIOS"). */
 export function bootOnQemu(disk: string, bios: "ours" | "SeaBIOS", memoryMb = 64): QemuRun {
   const drive = `file=${disk},format=raw,if=ide,snapshot=on`;
   const firmware = bios === "ours" ? ["-bios", biosPath] : [];
-  return onQemu(disk, [...firmware, "-drive", drive, "-m", String(memoryMb)]);
+  return onQemu(disk, [...firmware, "-drive", drive, "-m", String(memoryMb), "-vga", "std"]);
 }
 
 function onQemu(image: string, what: readonly string[]): QemuRun {
@@ -75,7 +75,7 @@ function onQemu(image: string, what: readonly string[]): QemuRun {
     qemu,
     [
       ...[...what, "-no-reboot", "-nodefaults", "-accel", "tcg"],
-      ...["-display", "none", "-vga", "none", "-serial", "stdio", "-icount", "shift=0,sleep=off"],
+      ...["-display", "none", "-serial", "stdio", "-icount", "shift=0,sleep=off"],
       ...["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"],
     ],
     { encoding: "utf8", timeout: 50_000, stdio: ["ignore", "pipe", "pipe"] },

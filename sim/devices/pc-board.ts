@@ -19,6 +19,13 @@ import type { Bus, BusCharge } from "../cpu/bus.ts";
 import type { BoardFile, BusCost, BusTicks } from "./board.ts";
 import { CONSOLE_PORT, DEBUG_EXIT_PORT, DebugConsole, DebugExit, DIGEST_PORT, DigestPort } from "./debug.ts";
 import { DiskImage } from "./disk-image.ts";
+import {
+  FIRMWARE_CONFIG_FIRST_PORT,
+  FIRMWARE_CONFIG_LAST_PORT,
+  FirmwareConfig,
+  type FirmwareConfigState,
+  type FirmwareFile,
+} from "./firmware-config.ts";
 import { I8254, type I8254State } from "./i8254.ts";
 import { I8259Pair, type I8259PairState } from "./i8259.ts";
 import { IDE_CONTROL_PORT, IDE_FIRST_PORT, IDE_LAST_PORT, IdeChannel, type IdeState } from "./ide.ts";
@@ -63,6 +70,8 @@ export interface PcBoardParts {
   readonly memoryBytes?: number;
   /** Contents of the disks on the primary IDE channel, two at most; never modified. */
   readonly disks?: readonly Uint8Array[];
+  /** Files of the firmware configuration device. */
+  readonly firmwareFiles?: readonly FirmwareFile[];
   /** What the calendar shows at power-on. */
   readonly startDate?: CalendarDate;
   /** An access may have moved a deadline or an interrupt line: the core looks at both at the next boundary. */
@@ -90,6 +99,7 @@ export interface PcBoardState {
   readonly com1: UartState;
   readonly com2: UartState;
   readonly post: number;
+  readonly firmwareConfig: FirmwareConfigState;
   readonly exitStatus: number | null;
   readonly digest: readonly number[];
   readonly console: readonly number[];
@@ -110,6 +120,7 @@ export class PcBoard implements Bus, Timed {
   readonly com1: Uart16550;
   readonly com2: Uart16550;
   readonly post = new PostRegister();
+  readonly firmwareConfig: FirmwareConfig;
   readonly exit: DebugExit;
   readonly digest = new DigestPort();
   readonly console = new DebugConsole();
@@ -162,6 +173,10 @@ export class PcBoard implements Bus, Timed {
     this.pci = new PciConfiguration(PCI_FUNCTIONS, onReset);
     this.com1 = this.#serial(1, 4);
     this.com2 = this.#serial(2, 3);
+    this.firmwareConfig = new FirmwareConfig({
+      memoryBytes: parts.memoryBytes ?? 0x10_0000,
+      files: parts.firmwareFiles ?? [],
+    });
     this.exit = new DebugExit(() => parts.onExit?.());
     for (const source of [this.timer, this.apic, this.com1, this.com2, this.rtc]) this.#alarms.add(source);
     this.#claimPorts();
@@ -183,6 +198,7 @@ export class PcBoard implements Bus, Timed {
     this.com1.reset();
     this.com2.reset();
     this.post.reset();
+    this.firmwareConfig.reset();
     this.#nmi = false;
     this.#apicWasEnabled = true;
   }
@@ -226,6 +242,7 @@ export class PcBoard implements Bus, Timed {
       com1: this.com1.save(),
       com2: this.com2.save(),
       post: this.post.save(),
+      firmwareConfig: this.firmwareConfig.save(),
       exitStatus: this.exit.save(),
       digest: this.digest.save(),
       console: this.console.save(),
@@ -250,6 +267,7 @@ export class PcBoard implements Bus, Timed {
     this.com2.restore(data.com2);
     this.apic.restore(data.apic);
     this.post.restore(data.post);
+    this.firmwareConfig.restore(data.firmwareConfig);
     this.exit.restore(data.exitStatus);
     this.digest.restore(data.digest);
     this.console.restore(data.console);
@@ -380,6 +398,7 @@ export class PcBoard implements Bus, Timed {
       [VGA_FIRST_PORT, VGA_LAST_PORT, "northBridge", this.vga],
       [0x3f8, 0x3ff, "slow", this.com1],
       [0x4d0, 0x4d1, "chipset", pic],
+      [FIRMWARE_CONFIG_FIRST_PORT, FIRMWARE_CONFIG_LAST_PORT, "slow", this.firmwareConfig],
       [DIGEST_PORT, DIGEST_PORT + 3, "slow", this.digest],
       [PCI_FIRST_PORT, PCI_LAST_PORT, "northBridge", this.pci],
     ];
