@@ -12,10 +12,12 @@ import { REASON } from "../../cpu/vmx/reasons.ts";
 import type { VmcsPort } from "./guest-registers.ts";
 import type { ExitSnapshot, VirtualBoard } from "./monitor.ts";
 import type { PhysicalTimer } from "./physical-timer.ts";
+import type { ProcessorControls } from "./processor-controls.ts";
 import type { VtxStep } from "./steps.ts";
 
 export interface EventInjectionParts {
   readonly vmcs: VmcsPort;
+  readonly controls: ProcessorControls;
   readonly snapshot: Readonly<ExitSnapshot>;
   readonly virtual: CpuState;
   readonly board: VirtualBoard;
@@ -29,8 +31,6 @@ export interface EventInjectionParts {
 export class EventInjection {
   /** Event that the next entry injects; null for none. */
   pending: VmxEvent | null = null;
-  /** Processor-based controls as the VMCS has them. */
-  processorControls = 0;
   readonly #parts: EventInjectionParts;
 
   constructor(parts: EventInjectionParts) {
@@ -85,12 +85,8 @@ export class EventInjection {
   }
 
   #setWindow(open: boolean): void {
-    const bit = PROCESSOR_BASED.interruptWindowExiting;
-    const wanted = open ? this.processorControls | bit : this.processorControls & ~bit;
-    if (wanted === this.processorControls) return;
-    this.processorControls = wanted;
-    if (open) this.#count("events.interrupt-windows");
-    this.#parts.vmcs.write(FIELD.processorBased, wanted);
+    const changed = this.#parts.controls.set(PROCESSOR_BASED.interruptWindowExiting, open);
+    if (changed && open) this.#count("events.interrupt-windows");
   }
 
   #writeInjection(): void {

@@ -173,6 +173,20 @@ export class GuestRegisters {
     copyX87(this.#physical, this.state);
   }
 
+  /** The registers of a guest that runs, all of which are in the processor. */
+  copyRunning(into: CpuState): void {
+    const physical = this.#physical;
+    for (const pairs of [SNAPSHOT, REST, ...SEGMENT_PAIRS, [PENDING_DEBUG]]) {
+      for (const [cell] of pairs) into.setNumber(cell, physical.getNumber(cell));
+    }
+    for (const cell of [...SAVED_REGISTERS, ...PROCESSOR_CELLS, CELL.activity, CELL.repeating]) {
+      into.set(cell, physical.get(cell));
+    }
+    copyX87(physical, into);
+    for (let segment = 0; segment < SEGMENT_COUNT; segment++) into.refreshSegment(segment);
+    into.set(CELL.cpl, physical.get(CELL.cpl));
+  }
+
   /** The same, into the processor. */
   putProcessorRegisters(): void {
     for (const cell of SAVED_REGISTERS) this.#physical.set(cell, this.state.get(cell));

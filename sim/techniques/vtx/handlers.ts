@@ -163,7 +163,15 @@ function runAndComplete(context: HandlerContext, ops: readonly MicroOp[], rule: 
       injectException(context, signal.vector, signal.errorCode);
       return;
     case OUTCOME.INTERRUPT:
-      unmodelled(context, `emulation of a software interrupt (vector ${signal.vector})`);
+      // The entry delivers it, with the instruction's length; RF has served its instruction.
+      virtual.flags &= ~FLAG.RF;
+      context.memory.do("inject");
+      context.inject({
+        type: TYPE_OF_SOFTWARE[signal.interruptKind] as number,
+        vector: signal.vector,
+        errorCode: NO_ERROR_CODE,
+        instructionLength: signal.length,
+      });
       return;
     default:
       unmodelled(context, signal.detail);
@@ -241,8 +249,9 @@ function exception(context: HandlerContext): string {
   const { interruption } = context.snapshot;
   const vector = interruption & 0xff;
   if (((interruption >>> 8) & 7) === EVENT.nmi) {
-    unmodelled(context, "a physical NMI");
-    return "nmi";
+    // The machine's own: a watchdog's or a memory error's, which concerns the monitor and not its guest.
+    context.memory.do("interrupt");
+    return "physical-nmi";
   }
   if (vector !== VECTOR.PF) throw new Error(`vtx monitor: exit for exception ${vector}, which was not asked for`);
   return pageFault(context);
@@ -298,6 +307,13 @@ function decodeAndRun(context: HandlerContext): void {
   memory.do("emulate");
   runAndComplete(context, lifted.ops, lifted.rule);
 }
+
+/** Interruption types by INTERRUPT_KIND. */
+const TYPE_OF_SOFTWARE: readonly number[] = [
+  EVENT.softwareInterrupt,
+  EVENT.softwareException,
+  EVENT.privilegedSoftwareException,
+];
 
 const KIND_OF_TYPE: Readonly<Record<number, EventKind>> = {
   [EVENT.externalInterrupt]: "external",

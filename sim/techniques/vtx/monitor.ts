@@ -36,6 +36,7 @@ import { GuestRegisters, SAVED_REGISTERS, type SavedRegisters } from "./guest-re
 import { type HandlerContext, handleExit } from "./handlers.ts";
 import { GATE, HostWorld } from "./host-world.ts";
 import { PhysicalTimer, TIMER_VECTOR } from "./physical-timer.ts";
+import { ProcessorControls, type SavedProcessorControls } from "./processor-controls.ts";
 
 /** The virtual machine's devices. */
 export type VirtualBoard = Bus & Timed;
@@ -66,7 +67,7 @@ interface SavedMonitor {
   readonly free: readonly number[];
   readonly shadow: SavedShadow;
   readonly exits: readonly ExitStatistics[];
-  readonly processorControls: number;
+  readonly processorControls: SavedProcessorControls;
   readonly armed: number;
   readonly counts: Readonly<Record<string, number>>;
   readonly controlRegisters: SavedControlRegisters;
@@ -100,6 +101,7 @@ export class VtxMonitor implements Technique {
   readonly #virtual: CpuState;
   readonly #timer: PhysicalTimer;
   readonly #events: EventInjection;
+  readonly #controls: ProcessorControls;
   readonly #handlers: HandlerContext;
   readonly #controlRegisters: ControlRegisters;
   readonly #conditions: EntryConditions;
@@ -166,8 +168,10 @@ export class VtxMonitor implements Technique {
       this.#end = { ...this.#place(), kind: "unmodelled", detail };
     });
     this.#timer = new PhysicalTimer(this.#port, this.#guestMemory, ledger.clock, parts.busClock);
+    this.#controls = new ProcessorControls(vmcs, this.#virtual);
     this.#events = new EventInjection({
       vmcs,
+      controls: this.#controls,
       snapshot: this.#snapshot,
       virtual: this.#virtual,
       board,
@@ -236,19 +240,19 @@ export class VtxMonitor implements Technique {
 
   exportCpu(): GuestCpu {
     this.#settle();
+    // What neither the processor nor the VMCS holds of the guest is here alone.
     const exported = new CpuState();
+    exported.copyFrom(this.#virtual);
     if (this.#emulation.active) {
-      exported.copyFrom(this.#virtual);
       exported.set(CELL.activity, this.#halted ? 1 : 0);
     } else if (this.#vmx.nonRoot !== null) {
-      exported.copyFrom(this.#core.state);
+      this.#guest.copyRunning(exported);
     } else {
       const vmcs = new Vmcs({
         read32: (address) => this.#memory.read32(address) >>> 0,
         write32: (address, value) => this.#memory.write32(address, value),
       });
       vmcs.pointer = this.#world.vmcs;
-      exported.copyFrom(this.#core.state);
       new GuestRegisters(exported, this.#core.state, { read: () => 0, write: () => undefined }).readAll({
         read: (field) => vmcs.get(field),
       });
@@ -256,7 +260,6 @@ export class VtxMonitor implements Technique {
       exported.set(CELL.pendingDebug, vmcs.get(FIELD.guestPendingDebug));
       exported.set(CELL.activity, this.#halted ? 1 : 0);
     }
-    for (const cell of HELD_BY_MONITOR) exported.setNumber(cell, this.#virtual.getNumber(cell));
     return { cpu: exported.save() };
   }
 
@@ -381,7 +384,7 @@ export class VtxMonitor implements Technique {
       free: this.#world.saveFree(),
       shadow: this.shadow.save(),
       exits: this.log.statistics(),
-      processorControls: this.#events.processorControls,
+      processorControls: this.#controls.save(),
       armed: this.#timer.armedFor,
       controlRegisters: this.#controlRegisters.save(),
       emulation: this.#emulation.save(),
@@ -401,7 +404,7 @@ export class VtxMonitor implements Technique {
     this.#world.restoreFree(from.free);
     this.shadow.restore(from.shadow);
     this.log.restore(from.exits);
-    this.#events.processorControls = from.processorControls;
+    this.#controls.restore(from.processorControls);
     this.#controlRegisters.restore(from.controlRegisters);
     this.#emulation.restore(from.emulation);
     this.#timer.armedFor = from.armed;
@@ -429,7 +432,7 @@ export class VtxMonitor implements Technique {
     this.#execute("begin");
     this.#timer.enable();
     const fixed = fixedControls(this.#core.env.profile);
-    this.#events.processorControls = fixed.processorBased;
+    this.#controls.begin(fixed.processorBased);
     writeControls((field, value) => this.#vmwrite(field, value), fixed, this.#world);
     this.#launched = true;
     this.#enterFirst();
@@ -442,6 +445,7 @@ export class VtxMonitor implements Technique {
     this.#vmwrite(FIELD.guestPendingDebug, this.#virtual.get(CELL.pendingDebug));
     this.#controlRegisters.translationChanged();
     this.#controlRegisters.write();
+    this.#controls.writeTscOffset();
     const obstacle = this.#conditions.obstacle();
     if (obstacle !== null) this.#beginEmulation(obstacle);
     if (this.#halted) this.#idle();
@@ -573,6 +577,7 @@ export class VtxMonitor implements Technique {
     }
     this.#controlRegisters.catchUp();
     this.#controlRegisters.write();
+    this.#controls.writeTscOffset();
     this.#guest.commit();
     this.#guestMemory.do("resume");
     for (const n of SAVED_REGISTERS.keys()) this.#port.read(this.#world.data + n * 4, 4);
@@ -638,6 +643,3 @@ export class VtxMonitor implements Technique {
     return { ...this.#place(), kind };
   }
 }
-
-/** Registers of which the monitor holds the guest's version. */
-const HELD_BY_MONITOR = [CELL.cr0, CELL.cr3, CELL.cr4, CELL.apicBase, CELL.featureControl, CELL.miscEnable, CELL.pat];
