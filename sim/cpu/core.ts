@@ -34,6 +34,7 @@ import {
   SEG,
   VECTOR,
 } from "./state.ts";
+import { virtualInterruptDue } from "./system/virtual8086.ts";
 import { type SavedVmx, Vmx } from "./vmx/vmx.ts";
 
 /** Why `run` returned. */
@@ -215,6 +216,11 @@ export class Core {
         continue;
       }
       if (stop !== null) return stop;
+      if (virtualInterruptDue(state)) {
+        const fault = this.#events.fault(VECTOR.GP, 0, 0);
+        if (fault !== null) return fault;
+        continue;
+      }
       if (state.get(CELL.activity) === ACTIVITY.HLT) {
         if (this.#idleUntilDeadline()) continue;
         return { kind: "dead-halt" };

@@ -58,7 +58,7 @@ function privilegedFlags(state: CpuState): number {
 function replaceFlags(state: CpuState, env: Environment, value: number, mask: number): void {
   const old = state.flags;
   state.flags = (old & ~mask) | (value & mask) | FLAG.ONE;
-  if ((state.flags & ~old & (FLAG.IF | FLAG.TF)) !== 0) env.attention();
+  if ((state.flags & ~old & (FLAG.IF | FLAG.TF | FLAG.VIP)) !== 0) env.attention();
 }
 
 /** POPF with an operand of 16 or 32 bits: bits that the program may not change keep their values silently. */

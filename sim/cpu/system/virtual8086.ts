@@ -5,7 +5,7 @@
  */
 import { ACCESS, type Environment } from "../environment.ts";
 import { type CpuState, CR4, FLAG, limitCell, raise, SEG, VECTOR } from "../state.ts";
-import { ioPrivilegeLevel, stopped } from "./checks.ts";
+import { inVirtual8086, ioPrivilegeLevel, stopped } from "./checks.ts";
 import { SYSTEM_TYPE } from "./descriptors.ts";
 import { enterHandler } from "./mode8086.ts";
 
@@ -36,6 +36,16 @@ export function softwareInterrupt8086(state: CpuState, env: Environment, vector:
   if (trusted) return SOFTWARE_INTERRUPT.TO_MONITOR;
   raise(state, VECTOR.GP, 0);
   return SOFTWARE_INTERRUPT.FAULT;
+}
+
+const PENDING = FLAG.VIF | FLAG.VIP;
+
+/**
+ * Whether the next instruction is #GP(0) because a virtual interrupt waits and may be taken (SDM vol. 3, 21.3.2): the
+ * monitor has returned with both VIF and VIP set.
+ */
+export function virtualInterruptDue(state: CpuState): boolean {
+  return (state.flags & PENDING) === PENDING && inVirtual8086(state) && (state.cr4 & CR4.VME) !== 0;
 }
 
 /** The vector's bit of the redirection bitmap: 0 redirects. #GP(0) when the TSS does not hold it. */
