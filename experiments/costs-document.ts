@@ -9,7 +9,14 @@
 import { PROFILES } from "../sim/cpu/profiles/catalogue.ts";
 import type { Profile, Sourced, TlbGeometry, TlbSide } from "../sim/cpu/profiles/profile.ts";
 import { COST_NAMES, COSTS } from "../sim/cpu/profiles/profile.ts";
-import { BOARD_COST_NAMES, BOARD_COSTS, BOARDS, type BoardFile } from "../sim/devices/board.ts";
+import {
+  BOARD_COST_NAMES,
+  BOARD_COSTS,
+  BOARDS,
+  type BoardFile,
+  DISK_TIMES,
+  type DiskTimeName,
+} from "../sim/devices/board.ts";
 import { writeWhenRun } from "./generated-document.ts";
 
 /** A table of the page. */
@@ -40,10 +47,14 @@ export function boardSection(board: BoardFile): CostSection {
     what: "front-side bus clock, which the local APIC's timer counts",
     value: board.busClockMHz,
   });
+  for (const [name, what] of Object.entries(DISK_TIMES) as [DiskTimeName, string][]) {
+    rows.push({ name, what, value: board.disk[name] });
+  }
   return {
     title: `Board ${board.name}: ${board.title}`,
     text: [
-      "Times of one bus cycle in nanoseconds, whatever the processor; what the core adds is its own `portCore`. " +
+      "Times of one bus cycle in nanoseconds, whatever the processor; what the core adds is its own `portCore`; and times " +
+        "of the disks. " +
         `The serial transmitter is \`${board.serialTransmitter}\`.`,
     ],
     rows,

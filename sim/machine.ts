@@ -56,7 +56,7 @@ export interface MachineOptions {
    * given (a machine with less than 1 MB has none). A machine with an image begins at the reset vector.
    */
   readonly firmware?: Uint8Array;
-  /** Contents of the guest's disks on the primary IDE channel, two at most; never modified. */
+  /** Contents of the guest's disks: primary master and slave, secondary master and slave; never modified. */
   readonly disks?: readonly Uint8Array[];
   /** Files of the firmware configuration device: what the BIOS is told. */
   readonly firmwareFiles?: readonly FirmwareFile[];
@@ -125,6 +125,10 @@ export class Machine {
       },
       timerPhase: options.timerPhase ?? 0,
       memoryBytes: guestBytes,
+      dma: {
+        read: (address: number, into: Uint8Array) => this.technique.dma.read(address, into),
+        write: (address: number, bytes: Uint8Array) => this.technique.dma.write(address, bytes),
+      },
       onReset: () => this.reset(),
       onA20: (open: boolean) => this.technique.gateA20(open),
       ...(options.disks === undefined ? {} : { disks: options.disks }),

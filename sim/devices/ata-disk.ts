@@ -1,10 +1,12 @@
 /**
- * An ATA disk with PIO transfers (ATA/ATAPI-5, T13 1321D: clauses 7, 8 and 9.5-9.6): task file, addresses of 28 bits or
- * cylinder, head and sector, READ and WRITE SECTORS and MULTIPLE, and what drivers send before and after them.
+ * An ATA disk (ATA/ATAPI-6, T13 1410D: clauses 7 to 9): task file, addresses of 28 and 48 bits or cylinder, head and
+ * sector, PIO and DMA transfers, and what drivers send before and after them. In a DMA transfer the disk only asks:
+ * who moves the bytes, and when, is the bus master's business (ide-bus-master.ts).
  *
- * Left out: time: a command is carried out when it is written, so BSY is seen only during a reset; DMA (IDENTIFY says
- * so, DMA modes are refused), 48-bit addresses, packet, security, SMART and power management beyond what answers
- * that the disk is spinning; the write cache (a sector is written when its last word has come).
+ * Left out: the time of PIO commands: each is carried out when it is written, so BSY is seen only during a reset;
+ * packet, security, SMART, host protected area and power management beyond what answers that the disk is spinning; the
+ * write cache (a sector is written when its last word has come); queued DMA. A DMA command that reaches beyond the
+ * end of the disk transfers nothing. The fastest Ultra DMA mode is selected from the beginning, as firmware would.
  */
 import { identifyDevice, MAX_MULTIPLE } from "./ata-identify.ts";
 import { fromByteString, toByteString } from "./byte-string.ts";
@@ -19,16 +21,28 @@ const DIAGNOSTIC_PASSED = 0x01;
 const COMMAND = {
   read: 0x20,
   readNoRetry: 0x21,
+  readExt: 0x24,
+  readDmaExt: 0x25,
+  readNativeMaxExt: 0x27,
+  readMultipleExt: 0x29,
   write: 0x30,
   writeNoRetry: 0x31,
+  writeExt: 0x34,
+  writeDmaExt: 0x35,
+  writeMultipleExt: 0x39,
   verify: 0x40,
   verifyNoRetry: 0x41,
+  verifyExt: 0x42,
   seek: 0x70,
   diagnostic: 0x90,
   initializeParameters: 0x91,
   readMultiple: 0xc4,
   writeMultiple: 0xc5,
   setMultiple: 0xc6,
+  readDma: 0xc8,
+  readDmaNoRetry: 0xc9,
+  writeDma: 0xca,
+  writeDmaNoRetry: 0xcb,
   standbyImmediate: 0xe0,
   idleImmediate: 0xe1,
   standby: 0xe2,
@@ -36,9 +50,15 @@ const COMMAND = {
   checkPower: 0xe5,
   sleep: 0xe6,
   flush: 0xe7,
+  flushExt: 0xea,
   identify: 0xec,
   setFeatures: 0xef,
+  readNativeMax: 0xf8,
 } as const;
+/** Commands that take 48-bit addresses and 16-bit counts from the registers and what they held before. */
+const EXTENDED: readonly number[] = [0x24, 0x25, 0x29, 0x34, 0x35, 0x39, 0x42];
+/** SET FEATURES' codes of the fastest modes. */
+const TRANSFER_MODE = { pioLast: 0x0c, multiword: 0x20, multiwordLast: 0x22, ultra: 0x40, ultraLast: 0x45 } as const;
 /** RECALIBRATE has sixteen codes. */
 const RECALIBRATE = 0x10;
 const SPINNING = 0xff;
@@ -57,6 +77,12 @@ export const REGISTER = { data: 0, features: 1, count: 2, low: 3, middle: 4, hig
 
 type Direction = "none" | "read" | "write";
 
+/** What a disk asks of the bus master: from the disk to memory, or the other way. */
+export interface DmaRequest {
+  readonly direction: "read" | "write";
+  readonly sectors: number;
+}
+
 export interface AtaDiskState {
   readonly error: number;
   readonly features: number;
@@ -65,6 +91,13 @@ export interface AtaDiskState {
   readonly middle: number;
   readonly high: number;
   readonly device: number;
+  /** What count, low, middle and high held before their last write: the upper halves of 48-bit commands. */
+  readonly previous: readonly [count: number, low: number, middle: number, high: number];
+  /** The command under way has a 48-bit address. */
+  readonly extended: boolean;
+  readonly transferMode: number;
+  /** A DMA transfer of `left` sectors from `sector` waits for the bus master. */
+  readonly dma: Direction;
   readonly status: number;
   readonly interrupt: boolean;
   /** Sectors in a block of READ and WRITE MULTIPLE, 0 when off. */
@@ -136,9 +169,15 @@ export class AtaDisk {
     this.#state.interrupt = false;
   }
 
-  /** Registers 1 to 6; the data register and the status have their own functions. */
-  readRegister(register: number): number {
+  /**
+   * Registers 1 to 6; the data register and the status have their own functions. `previous`: what count and address
+   * held before, as device control's bit HOB asks.
+   */
+  readRegister(register: number, previous = false): number {
     const s = this.#state;
+    if (previous && register >= REGISTER.count && register <= REGISTER.high) {
+      return s.previous[(register - REGISTER.count) as 0 | 1 | 2 | 3];
+    }
     return [0, s.error, s.count, s.low, s.middle, s.high, s.device | 0xa0][register] ?? 0;
   }
 
@@ -146,6 +185,12 @@ export class AtaDisk {
   writeRegister(register: number, value: number): void {
     const s = this.#state;
     if ((s.status & (STATUS.busy | STATUS.dataRequest)) !== 0 && register !== REGISTER.device) return;
+    if (register >= REGISTER.count && register <= REGISTER.high) {
+      const { count, low, middle, high } = s;
+      const previous: [number, number, number, number] = [...s.previous];
+      previous[register - REGISTER.count] = [count, low, middle, high][register - REGISTER.count] as number;
+      s.previous = previous;
+    }
     if (register === REGISTER.features) s.features = value;
     else if (register === REGISTER.count) s.count = value;
     else if (register === REGISTER.low) s.low = value;
@@ -184,6 +229,7 @@ export class AtaDisk {
     s.error = 0;
     s.status = READY;
     this.#end();
+    s.extended = EXTENDED.includes(command);
     if ((command & 0xf0) === RECALIBRATE) {
       this.#complete();
       return;
@@ -191,21 +237,36 @@ export class AtaDisk {
     switch (command) {
       case COMMAND.read:
       case COMMAND.readNoRetry:
+      case COMMAND.readExt:
         this.#transfer("read", 1);
         return;
       case COMMAND.write:
       case COMMAND.writeNoRetry:
+      case COMMAND.writeExt:
         this.#transfer("write", 1);
         return;
+      case COMMAND.readDma:
+      case COMMAND.readDmaNoRetry:
+      case COMMAND.readDmaExt:
+        this.#requestDma("read");
+        return;
+      case COMMAND.writeDma:
+      case COMMAND.writeDmaNoRetry:
+      case COMMAND.writeDmaExt:
+        this.#requestDma("write");
+        return;
       case COMMAND.readMultiple:
+      case COMMAND.readMultipleExt:
         this.#transfer("read", s.multiple);
         return;
       case COMMAND.writeMultiple:
+      case COMMAND.writeMultipleExt:
         this.#transfer("write", s.multiple);
         return;
       case COMMAND.verify:
       case COMMAND.verifyNoRetry:
-        this.#verify(s.count === 0 ? 256 : s.count);
+      case COMMAND.verifyExt:
+        this.#verify(this.#count());
         return;
       case COMMAND.seek:
         this.#verify(1);
@@ -233,6 +294,7 @@ export class AtaDisk {
       case COMMAND.idle:
       case COMMAND.sleep:
       case COMMAND.flush:
+      case COMMAND.flushExt:
         this.#complete();
         return;
       case COMMAND.identify:
@@ -243,6 +305,13 @@ export class AtaDisk {
         return;
       case COMMAND.setFeatures:
         this.#setFeatures();
+        return;
+      case COMMAND.readNativeMax:
+      case COMMAND.readNativeMaxExt:
+        s.extended = command === COMMAND.readNativeMaxExt;
+        s.device |= DEVICE.lba;
+        this.#showAddress(this.image.sectors - 1);
+        this.#complete();
         return;
       default:
         this.#fail(ERROR.aborted);
@@ -259,6 +328,10 @@ export class AtaDisk {
       middle: 0,
       high: 0,
       device: 0,
+      previous: [0, 0, 0, 0],
+      extended: false,
+      transferMode: TRANSFER_MODE.ultraLast,
+      dma: "none",
       status: READY,
       interrupt: false,
       multiple: 0,
@@ -290,10 +363,63 @@ export class AtaDisk {
   #end(): void {
     const s = this.#state;
     s.direction = "none";
+    s.dma = "none";
     s.left = 0;
     s.position = 0;
     s.sector = -1;
     this.#buffer = new Uint8Array(0);
+  }
+
+  /** What the disk asks of the bus master, until `finishDma`. */
+  get dmaRequest(): DmaRequest | null {
+    const { dma, left } = this.#state;
+    return dma === "none" ? null : { direction: dma, sectors: left };
+  }
+
+  /** The bytes that a DMA read gives. */
+  readDma(): Uint8Array {
+    const s = this.#state;
+    const bytes = new Uint8Array(s.left * SECTOR_BYTES);
+    for (let i = 0; i < s.left; i++) this.image.read(s.sector + i, bytes, i * SECTOR_BYTES);
+    return bytes;
+  }
+
+  /** The bytes that a DMA write takes. */
+  writeDma(bytes: Uint8Array): void {
+    const { sector, left } = this.#state;
+    for (let i = 0; i < left; i++) this.image.write(sector + i, bytes, i * SECTOR_BYTES);
+  }
+
+  /** The bus master has moved everything: the command ends with an interrupt. */
+  finishDma(): void {
+    const s = this.#state;
+    const last = s.sector + s.left - 1;
+    this.#end();
+    s.count = 0;
+    this.#showAddress(last);
+    s.status = READY;
+    this.#complete();
+  }
+
+  #requestDma(direction: "read" | "write"): void {
+    const s = this.#state;
+    const count = this.#count();
+    const sector = this.#address();
+    if (sector < 0 || sector + count > this.image.sectors) {
+      this.#fail(ERROR.idNotFound);
+      return;
+    }
+    s.left = count;
+    s.sector = sector;
+    s.dma = direction;
+    s.status = READY | STATUS.dataRequest;
+  }
+
+  /** Sectors that a command is for. */
+  #count(): number {
+    const s = this.#state;
+    if (s.extended) return ((s.previous[0] << 8) | s.count) === 0 ? 65_536 : (s.previous[0] << 8) | s.count;
+    return s.count === 0 ? 256 : s.count;
   }
 
   #transfer(direction: "read" | "write", block: number): void {
@@ -303,7 +429,7 @@ export class AtaDisk {
       this.#fail(ERROR.aborted);
       return;
     }
-    s.left = s.count === 0 ? 256 : s.count;
+    s.left = this.#count();
     s.block = block;
     s.direction = direction;
     s.sector = this.#address();
@@ -377,6 +503,11 @@ export class AtaDisk {
   /** The sector that the registers name; -1 for none. */
   #address(): number {
     const s = this.#state;
+    if (s.extended) {
+      const [, low, middle, high] = s.previous;
+      const upper = (((high << 16) | (middle << 8) | low) & 0xff_ffff) >>> 0;
+      return upper * 2 ** 24 + ((s.high << 16) | (s.middle << 8) | s.low);
+    }
     if ((s.device & DEVICE.lba) !== 0) {
       return ((s.device & DEVICE.head) << 24) | (s.high << 16) | (s.middle << 8) | s.low;
     }
@@ -387,6 +518,12 @@ export class AtaDisk {
 
   #showAddress(sector: number): void {
     const s = this.#state;
+    if (s.extended) {
+      const byte = (n: number): number => Math.floor(sector / 2 ** (8 * n)) & 0xff;
+      [s.low, s.middle, s.high] = [byte(0), byte(1), byte(2)];
+      s.previous = [s.left >> 8, byte(3), byte(4), byte(5)];
+      return;
+    }
     let [low, cylinder, head] = [sector & 0xff, (sector >> 8) & 0xffff, sector >> 24];
     if ((s.device & DEVICE.lba) === 0) {
       low = (sector % s.sectorsPerTrack) + 1;
@@ -410,13 +547,16 @@ export class AtaDisk {
   #setFeatures(): void {
     const s = this.#state;
     const { features } = s;
-    // PIO default modes 0 and 1, and flow control modes 0 to 4; DMA modes are refused.
-    const pio = s.count <= 1 || (s.count >= 8 && s.count <= 12);
+    // PIO default modes 0 and 1, and flow control modes 0 to 4.
+    const { pioLast, multiword, multiwordLast, ultra, ultraLast } = TRANSFER_MODE;
+    const pio = s.count <= 1 || (s.count >= 8 && s.count <= pioLast);
+    const dma = (s.count >= multiword && s.count <= multiwordLast) || (s.count >= ultra && s.count <= ultraLast);
     const known = (Object.values(FEATURE) as number[]).includes(features);
-    if (!known || (features === FEATURE.transferMode && !pio)) {
+    if (!known || (features === FEATURE.transferMode && !pio && !dma)) {
       this.#fail(ERROR.aborted);
       return;
     }
+    if (features === FEATURE.transferMode && dma) s.transferMode = s.count;
     if (features === FEATURE.writeCacheOn) s.writeCache = true;
     if (features === FEATURE.writeCacheOff) s.writeCache = false;
     if (features === FEATURE.lookAheadOn) s.lookAhead = true;

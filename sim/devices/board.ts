@@ -39,7 +39,16 @@ export interface BoardFile {
   /** The same in MHz, with its source, for the page of costs. */
   readonly busClockMHz: Sourced;
   readonly serialTransmitter: SerialTransmitter;
+  /** DMA transfers of its disks. */
+  readonly disk: Readonly<Record<DiskTimeName, Sourced>>;
 }
+
+/** Times of a disk, by name; the same on a machine and on a virtual one, whose disk is a real one somewhere. */
+export const DISK_TIMES = {
+  diskAccess: "from a DMA command to the first sector of its transfer",
+  diskSector: "DMA transfer of one sector of 512 bytes",
+} as const;
+export type DiskTimeName = keyof typeof DISK_TIMES;
 
 /** AA06N-004 gives 3209 cycles at 3.8 GHz, of which 40 are the core's (`portCore`). */
 const SLOW_PORT = 833.95;
@@ -80,6 +89,15 @@ const REFERENCE_COSTS: Readonly<Record<BoardCostName, Sourced>> = {
   ),
 };
 
+const REFERENCE_DISK: Readonly<Record<DiskTimeName, Sourced>> = {
+  diskAccess: derived(
+    100_000,
+    "no value published: the drive's command overhead; seeks and rotation are left out, as if its buffer always had the sector",
+    "ns",
+  ),
+  diskSector: derived(5120, "Ultra DMA mode 5: 512 bytes at 100 MB/s", "ns"),
+};
+
 /** The board of the Pentium 4 measurements: 800 MT/s. */
 export const REFERENCE_BOARD: BoardFile = {
   name: "pc-2005",
@@ -88,6 +106,7 @@ export const REFERENCE_BOARD: BoardFile = {
   busClock: { numerator: 200_000_000, denominator: 1 },
   busClockMHz: derived(200, "Pentium 4 672 data sheet: 800 MT/s, quad-pumped", "MHz"),
   serialTransmitter: "instant",
+  disk: REFERENCE_DISK,
 };
 
 /** The same board with the 1 066 MT/s front-side bus of the Core 2 Duo E6700. */

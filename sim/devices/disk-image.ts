@@ -1,6 +1,6 @@
 /**
  * A disk's contents: an image that is never modified, and over it the sectors that the guest has written. Saved state
- * has the written sectors only, so it goes with the same image. An image whose length is no multiple of a sector
+ * has the written sectors only, so it goes with the same image; `contents` gives both together. An image whose length is no multiple of a sector
  * goes on with zeros to the end of its last one.
  */
 import { fromByteString, toByteString } from "./byte-string.ts";
@@ -60,6 +60,14 @@ export class DiskImage {
 
   write(sector: number, source: Uint8Array, offset: number): void {
     this.#written.set(sector, source.slice(offset, offset + SECTOR_BYTES));
+  }
+
+  /** What the guest sees: the image with what was written to it, rounded up to whole sectors. */
+  contents(): Uint8Array {
+    const bytes = new Uint8Array(this.sectors * SECTOR_BYTES);
+    bytes.set(this.#base);
+    for (const [sector, written] of this.#written) bytes.set(written, sector * SECTOR_BYTES);
+    return bytes;
   }
 
   save(): DiskImageState {

@@ -9,16 +9,17 @@
  *     COM2 -------- IRQ3 | 8259 pair -- INT -- LINT0 local APIC |
  *     COM1 -------- IRQ4 |                    (ExtINT: virtual wire)
  *     RTC --------- IRQ8 |
- *     ATA disks -- IRQ14 |
+ *     ATA disks - IRQ14, 15 | (two channels; their bus master is placed in the port space by PCI function 31.1)
  *     8042 ---- IRQ1, 12 | 8042, ports 92h, CF9h -- A20, reset (callbacks: both are the processor's)
  *
  * A vector of the local APIC is taken before an external one of the 8259s; the manual leaves the order open.
  */
-import { Alarms, type Timed } from "../clock.ts";
+import { Alarms, nanosecondsToTicks, TICKS_PER_CYCLE, type Timed } from "../clock.ts";
 import type { Bus, BusCharge } from "../cpu/bus.ts";
 import type { BoardFile, BusCost, BusTicks } from "./board.ts";
 import { CONSOLE_PORT, DEBUG_EXIT_PORT, DebugConsole, DebugExit, DIGEST_PORT, DigestPort } from "./debug.ts";
 import { DiskImage } from "./disk-image.ts";
+import type { DmaPort } from "./dma.ts";
 import {
   FIRMWARE_CONFIG_FIRST_PORT,
   FIRMWARE_CONFIG_LAST_PORT,
@@ -28,10 +29,19 @@ import {
 } from "./firmware-config.ts";
 import { I8254, type I8254State } from "./i8254.ts";
 import { I8259Pair, type I8259PairState } from "./i8259.ts";
-import { IDE_CONTROL_PORT, IDE_FIRST_PORT, IDE_LAST_PORT, IdeChannel, type IdeState } from "./ide.ts";
+import { IDE_CHANNELS, IdeChannel, type IdeState } from "./ide.ts";
+import { BUS_MASTER_PORTS, type BusMasterState, IdeBusMaster } from "./ide-bus-master.ts";
 import { KeyboardController, type KeyboardControllerState } from "./keyboard-controller.ts";
 import { APIC, LocalApic, type LocalApicState } from "./lapic.ts";
-import { PCI_FIRST_PORT, PCI_FUNCTIONS, PCI_LAST_PORT, PciConfiguration, type PciState } from "./pci.ts";
+import {
+  PCI_COMMAND_IO,
+  PCI_FIRST_PORT,
+  PCI_FUNCTIONS,
+  PCI_IDE,
+  PCI_LAST_PORT,
+  PciConfiguration,
+  type PciState,
+} from "./pci.ts";
 import { PORT_92, Port92 } from "./port92.ts";
 import { allOnes, type PortBus, type PortDevice, PortMap, type PortRange } from "./ports.ts";
 import { PostRegister } from "./post.ts";
@@ -68,10 +78,12 @@ export interface PcBoardParts {
   readonly timerPhase?: number;
   /** RAM of the guest, which the CMOS RAM tells firmware; 1 MB if not given. */
   readonly memoryBytes?: number;
-  /** Contents of the disks on the primary IDE channel, two at most; never modified. */
+  /** Contents of the disks, in the order primary master and slave, secondary master and slave; never modified. */
   readonly disks?: readonly Uint8Array[];
   /** Files of the firmware configuration device. */
   readonly firmwareFiles?: readonly FirmwareFile[];
+  /** How devices reach memory; without it there is none to reach. */
+  readonly dma?: DmaPort;
   /** What the calendar shows at power-on. */
   readonly startDate?: CalendarDate;
   /** An access may have moved a deadline or an interrupt line: the core looks at both at the next boundary. */
@@ -94,7 +106,8 @@ export interface PcBoardState {
   readonly port92: number;
   readonly vga: VgaState;
   readonly pci: PciState;
-  readonly ide: IdeState;
+  readonly ide: readonly IdeState[];
+  readonly busMaster: BusMasterState;
   readonly apic: LocalApicState;
   readonly com1: UartState;
   readonly com2: UartState;
@@ -115,7 +128,9 @@ export class PcBoard implements Bus, Timed {
   readonly port92: Port92;
   readonly vga: VgaText;
   readonly pci: PciConfiguration;
-  readonly ide: IdeChannel;
+  /** Primary and secondary channel. */
+  readonly ide: readonly IdeChannel[];
+  readonly busMaster: IdeBusMaster;
   readonly apic: LocalApic;
   readonly com1: Uart16550;
   readonly com2: Uart16550;
@@ -155,7 +170,21 @@ export class PcBoard implements Bus, Timed {
     };
     this.timer = new I8254(time, irq0, parts.timerPhase);
     const images = (parts.disks ?? []).map((base) => new DiskImage(base));
-    this.ide = new IdeChannel(images, pic.line(14));
+    if (images.length > 4) throw new Error(`${images.length} disks: the IDE channels take four`);
+    this.ide = IDE_CHANNELS.map(({ irq }, n) => {
+      const here = images.slice(2 * n, 2 * n + 2);
+      return new IdeChannel(here, pic.line(irq), () => this.busMaster.activity(n));
+    });
+    const megahertz = time.ticksPerSecond / TICKS_PER_CYCLE / 1e6;
+    this.busMaster = new IdeBusMaster({
+      channels: this.ide,
+      dma: parts.dma ?? NO_MEMORY,
+      times: {
+        access: nanosecondsToTicks(board.disk.diskAccess.value, megahertz),
+        sector: nanosecondsToTicks(board.disk.diskSector.value, megahertz),
+      },
+      now: () => time.now(),
+    });
     this.rtc = new Rtc(time, pic.line(8), parts.startDate ?? DEFAULT_START_DATE, {
       memoryBytes: parts.memoryBytes ?? 0x10_0000,
       disk: images[0]?.geometry ?? null,
@@ -170,7 +199,7 @@ export class PcBoard implements Bus, Timed {
     });
     this.port92 = new Port92(onA20, onReset);
     this.vga = new VgaText(time);
-    this.pci = new PciConfiguration(PCI_FUNCTIONS, onReset);
+    this.pci = new PciConfiguration(PCI_FUNCTIONS, onReset, () => this.#placePorts());
     this.com1 = this.#serial(1, 4);
     this.com2 = this.#serial(2, 3);
     this.firmwareConfig = new FirmwareConfig({
@@ -178,7 +207,8 @@ export class PcBoard implements Bus, Timed {
       files: parts.firmwareFiles ?? [],
     });
     this.exit = new DebugExit(() => parts.onExit?.());
-    for (const source of [this.timer, this.apic, this.com1, this.com2, this.rtc]) this.#alarms.add(source);
+    for (const source of [this.timer, this.apic, this.com1, this.com2, this.rtc, this.busMaster])
+      this.#alarms.add(source);
     this.#claimPorts();
     this.reset();
   }
@@ -193,7 +223,9 @@ export class PcBoard implements Bus, Timed {
     this.port92.reset();
     this.vga.reset();
     this.pci.reset();
-    this.ide.reset();
+    for (const channel of this.ide) channel.reset();
+    this.busMaster.reset();
+    this.#placePorts();
     this.#gateA20();
     this.com1.reset();
     this.com2.reset();
@@ -237,7 +269,8 @@ export class PcBoard implements Bus, Timed {
       port92: this.port92.save(),
       vga: this.vga.save(),
       pci: this.pci.save(),
-      ide: this.ide.save(),
+      ide: this.ide.map((channel) => channel.save()),
+      busMaster: this.busMaster.save(),
       apic: this.apic.save(),
       com1: this.com1.save(),
       com2: this.com2.save(),
@@ -261,7 +294,9 @@ export class PcBoard implements Bus, Timed {
     this.port92.restore(data.port92);
     this.vga.restore(data.vga);
     this.pci.restore(data.pci);
-    this.ide.restore(data.ide);
+    for (const [n, channel] of this.ide.entries()) channel.restore(data.ide[n] as IdeState);
+    this.busMaster.restore(data.busMaster);
+    this.#placePorts();
     this.#a20 = this.#a20Inputs();
     this.com1.restore(data.com1);
     this.com2.restore(data.com2);
@@ -402,11 +437,21 @@ export class PcBoard implements Bus, Timed {
       [DIGEST_PORT, DIGEST_PORT + 3, "slow", this.digest],
       [PCI_FIRST_PORT, PCI_LAST_PORT, "northBridge", this.pci],
     ];
-    if (this.ide.disks.length > 0) {
-      this.#ports.claim({ first: IDE_FIRST_PORT, last: IDE_LAST_PORT, bus: "chipset", device: this.ide });
-      this.#ports.claim({ first: IDE_CONTROL_PORT, last: IDE_CONTROL_PORT, bus: "chipset", device: this.ide });
+    for (const [n, device] of this.ide.entries()) {
+      if (device.disks.length === 0) continue;
+      const { command, control } = IDE_CHANNELS[n] as (typeof IDE_CHANNELS)[number];
+      this.#ports.claim({ first: command, last: command + 7, bus: "chipset", device });
+      this.#ports.claim({ first: control, last: control, bus: "chipset", device });
     }
     for (const [first, last, bus, device] of ranges) this.#ports.claim({ first, last, bus, device });
+  }
+
+  /** Puts devices where PCI configuration space says. */
+  #placePorts(): void {
+    const enabled = (this.pci.read16(PCI_IDE.selector, PCI_IDE.command) & PCI_COMMAND_IO) !== 0;
+    const first = this.pci.read16(PCI_IDE.selector, PCI_IDE.busMasterBase) & ~(BUS_MASTER_PORTS - 1);
+    const place = { first, last: first + BUS_MASTER_PORTS - 1, bus: "chipset" } as const;
+    this.#ports.place(this.busMaster, enabled && first !== 0 ? place : null);
   }
 
   #readSharedMemory(address: number, bytes: number): number {
@@ -452,6 +497,9 @@ export class PcBoard implements Bus, Timed {
     return enabled;
   }
 }
+
+/** Memory of a board that has none. */
+const NO_MEMORY: DmaPort = { read: (_address, into) => into.fill(0xff), write: () => undefined };
 
 /** What no device claims is decoded by nobody but the LPC bus. */
 function busOf(range: PortRange | undefined): PortBus {

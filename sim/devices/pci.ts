@@ -4,9 +4,10 @@
  * reads all ones and ignores writes. The reset control register CF9h (ICH7 data sheet 13.7.5) lies among the
  * ports: software sets bit 2 to reset the processor, bits 1 and 3 choose how hard.
  *
- * A function is its 256 bytes, and which bits of them software can change. Left out: no function has a base address
- * register or interrupts by PCI yet, buses behind bridges, special cycles (device 31, function 7), extended
- * configuration space; writes have no effect beyond the bytes.
+ * A function is its 256 bytes, and which bits of them software can change; the board hears of writes, because some
+ * place devices in the port space. What boot firmware would set is set from the beginning: base addresses, decoding.
+ * Left out: interrupts by PCI, buses behind bridges, special cycles (device 31, function 7), extended configuration
+ * space.
  */
 import { allOnes, type PortDevice } from "./ports.ts";
 
@@ -57,6 +58,17 @@ const PAM_REGISTERS = [0x90, 0x91, 0x92, 0x93, 0x94, 0x95, 0x96].map((offset) =>
 /** PIRQA to PIRQH: bit 7, not routed. */
 const PIRQ_REGISTERS = [0x60, 0x61, 0x62, 0x63, 0x68, 0x69, 0x6a, 0x6b].map((offset) => [offset, 0x80, 0x8f] as const);
 
+/** Device and function as in bits 15:8 of the address. */
+const selectorOf = (device: number, fn: number): number => (device << 3) | fn;
+/** The IDE function, and its registers that have an effect. */
+export const PCI_IDE = { selector: selectorOf(31, 1), command: 0x04, busMasterBase: 0x20 } as const;
+/** Command: the function answers in the port space. */
+export const PCI_COMMAND_IO = 0x0001;
+/** Where firmware would put the bus master's ports. */
+const BUS_MASTER_BASE = 0xc000;
+const bytesAt = (offset: number, values: readonly number[], mask: number): (readonly [number, number, number])[] =>
+  values.map((value, n) => [offset + n, value, mask] as const);
+
 export const PCI_FUNCTIONS: readonly PciFunction[] = [
   {
     name: "host bridge of the 82955X",
@@ -85,6 +97,31 @@ export const PCI_FUNCTIONS: readonly PciFunction[] = [
     commandWritable: SERR,
     registers: PIRQ_REGISTERS,
   },
+  {
+    name: "IDE controller of the ICH7, with two channels fixed to the compatible ports",
+    device: 31,
+    function: 1,
+    vendorId: 0x8086,
+    deviceId: 0x27df,
+    revision: 1,
+    // Bus master; neither channel can be switched to native mode.
+    classCode: 0x01_01_80,
+    multifunction: false,
+    command: 0x0005,
+    commandWritable: 0x0005,
+    registers: [
+      // BMIBA: 16 ports
+      [0x20, (BUS_MASTER_BASE & 0xff) | 1, 0xf0],
+      [0x21, BUS_MASTER_BASE >> 8, 0xff],
+      [0x3c, 0, 0xff],
+      // IDE_TIMP and IDE_TIMS: both channels decoded, fastest timings
+      ...bytesAt(0x40, [0x07, 0xa3, 0x07, 0xa3], 0xff),
+      // SIDETIM, SDMA_CNT, SDMA_TIM
+      ...bytesAt(0x44, [0, 0, 0, 0, 0, 0, 0, 0], 0xff),
+      // IDE_CONFIG: cables of 80 conductors
+      ...bytesAt(0x54, [0xf0, 0, 0, 0], 0xff),
+    ],
+  },
 ];
 
 export interface PciState {
@@ -106,13 +143,24 @@ export class PciConfiguration implements PortDevice {
   readonly width = 4;
   readonly #spaces: readonly Space[];
   readonly #onReset: () => void;
+  readonly #onWrite: () => void;
   #address = 0;
   #resetControl = 0;
 
-  /** `onReset`: software has asked for a reset of the processor at port CF9h. */
-  constructor(functions: readonly PciFunction[], onReset: () => void) {
+  /**
+   * `onReset`: software has asked for a reset of the processor at port CF9h. `onWrite`: it has written into the
+   * configuration space of a function.
+   */
+  constructor(functions: readonly PciFunction[], onReset: () => void, onWrite: () => void = () => undefined) {
     this.#spaces = functions.map(spaceOf);
     this.#onReset = onReset;
+    this.#onWrite = onWrite;
+  }
+
+  /** 16 bits of a function's configuration space, which must be there. */
+  read16(selector: number, offset: number): number {
+    const { bytes } = this.#spaces.find((space) => space.selector === selector) as Space;
+    return (bytes[offset] as number) | ((bytes[offset + 1] as number) << 8);
   }
 
   reset(): void {
@@ -164,6 +212,7 @@ export class PciConfiguration implements PortDevice {
       const before = space.bytes[offset + i] as number;
       space.bytes[offset + i] = (before & ~writable) | ((value >>> (8 * i)) & writable);
     }
+    this.#onWrite();
   }
 
   #writeResetControl(value: number): void {
@@ -202,6 +251,5 @@ function spaceOf(pciFunction: PciFunction): Space {
     initial[offset] = value;
     writable[offset] = mask;
   }
-  const selector = (pciFunction.device << 3) | pciFunction.function;
-  return { selector, initial, writable, bytes: initial.slice() };
+  return { selector: selectorOf(pciFunction.device, pciFunction.function), initial, writable, bytes: initial.slice() };
 }

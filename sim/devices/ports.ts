@@ -34,6 +34,8 @@ export function allOnes(bytes: number): number {
 /** The ranges that devices have claimed. */
 export class PortMap {
   readonly #ranges: PortRange[] = [];
+  /** Ranges that software places, by their device. */
+  readonly #placed = new Map<PortDevice, PortRange>();
 
   /** Claims a range; two claims may not overlap. */
   claim(range: PortRange): void {
@@ -45,9 +47,16 @@ export class PortMap {
     this.#ranges.push(range);
   }
 
+  /** Puts a device where software wants it, or nowhere. Where it meets fixed devices, those answer. */
+  place(device: PortDevice, range: Omit<PortRange, "device"> | null): void {
+    if (range === null) this.#placed.delete(device);
+    else this.#placed.set(device, { ...range, device });
+  }
+
   /** Who answers at a port; undefined for an absent one. */
   find(port: number): PortRange | undefined {
     for (const range of this.#ranges) if (port >= range.first && port <= range.last) return range;
+    for (const range of this.#placed.values()) if (port >= range.first && port <= range.last) return range;
     return undefined;
   }
 

@@ -3,6 +3,7 @@
  * hand the guest's whole architectural state over.
  */
 import type { SavedState } from "../cpu/state.ts";
+import type { DmaPort } from "../devices/dma.ts";
 import type { ExitStatistics, RunEnd } from "../result.ts";
 
 /** Limits of one call of `run`. */
@@ -23,6 +24,8 @@ export interface Technique {
   readonly name: string;
   /** Runs the guest; "limit" may be continued by another call. */
   run(limits: TechniqueLimits): RunEnd;
+  /** How the guest's devices reach its memory. */
+  readonly dma: DmaPort;
   /** The guest's processor as the guest would see it. */
   exportCpu(): GuestCpu;
   /** Gives the guest this processor state; before the first `run`, or between two. */

@@ -1,13 +1,16 @@
 /** No technique at all: the guest has the machine. The baseline that every other technique is compared with. */
 import type { Core } from "../cpu/core.ts";
 import { SEG } from "../cpu/state.ts";
+import type { DmaPort } from "../devices/dma.ts";
 import { PAGE_SIZE } from "../memory/address.ts";
 import type { PhysicalMemory } from "../memory/physical.ts";
 import type { ExitStatistics, RunEnd } from "../result.ts";
+import { dmaThroughPages } from "./dma.ts";
 import type { GuestCpu, Technique, TechniqueLimits } from "./monitor.ts";
 
 export class Native implements Technique {
   readonly name = "native";
+  readonly dma: DmaPort;
   readonly #core: Core;
   readonly #memory: PhysicalMemory;
   #end: RunEnd | null = null;
@@ -16,6 +19,12 @@ export class Native implements Technique {
   constructor(core: Core, memory: PhysicalMemory) {
     this.#core = core;
     this.#memory = memory;
+    const page = (number: number, present: boolean): number => (present ? number : -1);
+    this.dma = dmaThroughPages(memory, {
+      readable: (n) => page(n, memory.stores(n * PAGE_SIZE)),
+      writable: (n) => page(n, memory.isWritable(n * PAGE_SIZE)),
+      wrote: () => undefined,
+    });
   }
 
   run(limits: TechniqueLimits): RunEnd {

@@ -191,7 +191,7 @@ describe("errors", () => {
     expect([input(7), input(1)]).toEqual([0x51, 0x10]);
   });
 
-  test.each([0x00, 0x22, 0xa0, 0xa1, 0xc8, 0xca, 0x24, 0xb0, 0xff])("command %i is aborted", (command) => {
+  test.each([0x00, 0x22, 0xa0, 0xa1, 0xc7, 0xcc, 0x26, 0xb0, 0xff])("command %i is aborted", (command) => {
     const { line, input, lba } = channel();
     lba(command, 0, 1);
     expect([line.level, input(7), input(1)]).toEqual([true, 0x51, 0x04]);
@@ -207,7 +207,7 @@ describe("errors", () => {
     }
   });
 
-  test("SET FEATURES takes PIO modes and caches, and refuses DMA modes and what is not known", () => {
+  test("SET FEATURES takes PIO and DMA modes and caches, and refuses what is not known", () => {
     const { out, input, lba } = channel();
     const set = (feature: number, count: number): number => {
       out(1, feature);
@@ -215,7 +215,56 @@ describe("errors", () => {
       return input(7);
     };
     expect([set(3, 0x0c), set(3, 0x00), set(0x02, 0), set(0x82, 0), set(0x55, 0)]).toEqual(new Array(5).fill(0x50));
-    expect([set(3, 0x45), set(3, 0x22), set(0x99, 0)]).toEqual([0x51, 0x51, 0x51]);
+    expect([set(3, 0x45), set(3, 0x20)]).toEqual([0x50, 0x50]);
+    expect([set(3, 0x46), set(3, 0x23), set(0x99, 0)]).toEqual([0x51, 0x51, 0x51]);
+  });
+});
+
+describe("48-bit addresses", () => {
+  test("the registers are two deep: READ SECTORS EXT takes both halves, and HOB shows the older ones", () => {
+    const { out, input, control, readSectors } = channel();
+    for (const [register, value] of [
+      [2, 0],
+      [2, 2],
+      [3, 0],
+      [3, 0x34],
+      [4, 0],
+      [4, 0x06],
+      [5, 0],
+      [5, 0],
+    ] as const) {
+      out(register, value);
+    }
+    out(6, 0x40);
+    out(7, 0x24);
+    expect(readSectors(2)).toEqual([0x634, 0x635]);
+    expect([input(2), input(3), input(4), input(5)]).toEqual([0, 0x35, 0x06, 0]);
+    out(3, 0xaa);
+    out(3, 0xbb);
+    control(0x80);
+    expect(input(3)).toBe(0xaa);
+    out(2, 0);
+    expect(input(3)).toBe(0xbb);
+  });
+
+  test("an address beyond 32 bits is not a small one", () => {
+    const { out, input } = channel();
+    out(3, 1);
+    out(3, 0);
+    out(4, 1);
+    out(4, 0);
+    out(2, 0);
+    out(2, 1);
+    out(6, 0x40);
+    out(7, 0x24);
+    expect([input(7), input(1)]).toEqual([0x51, 0x10]);
+  });
+
+  test("READ NATIVE MAX ADDRESS gives the last sector", () => {
+    const { out, input } = channel();
+    out(6, 0x40);
+    out(7, 0xf8);
+    expect([input(3), input(4), input(5), input(6) & 0xf]).toEqual([(SECTORS - 1) & 0xff, (SECTORS - 1) >> 8, 0, 0]);
   });
 });
 
@@ -227,7 +276,11 @@ describe("other commands", () => {
     expect(line.level).toBe(true);
     const words = Array.from({ length: 256 }, () => ide.readPort(0x1f0, 2));
     expect([0, 1, 3, 6, 60, 61, 59, 47].map((i) => words[i])).toEqual([0x40, 2, 16, 63, SECTORS, 0, 0x108, 0x8010]);
-    expect((words[49] as number) & 0x300).toBe(0x200);
+    expect((words[49] as number) & 0x300).toBe(0x300);
+    // Multiword DMA 0 to 2, Ultra DMA 0 to 5 with 5 selected, 48-bit addresses.
+    expect([63, 88].map((i) => words[i])).toEqual([0x0007, 0x203f]);
+    expect([83, 86].map((i) => (words[i] as number) & 0x2400)).toEqual([0x2400, 0x2400]);
+    expect([100, 101, 102, 103].map((i) => words[i])).toEqual([SECTORS, 0, 0, 0]);
     const model = words.slice(27, 47).map((word) => String.fromCharCode(word >> 8, word & 0xff));
     expect(model.join("").trimEnd()).toBe("RINGLAB DISK");
     expect(ide.readPort(0x1f7, 1)).toBe(0x50);

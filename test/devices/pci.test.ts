@@ -32,7 +32,7 @@ describe("mechanism #1", () => {
         }
       }
     }
-    expect(found).toEqual(["0:0.0 27748086", "0:31.0 27b88086"]);
+    expect(found).toEqual(["0:0.0 27748086", "0:31.0 27b88086", "0:31.1 27df8086"]);
   });
 
   test("the address reads back without its reserved bits: how software finds out that the mechanism exists", () => {

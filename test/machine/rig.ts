@@ -45,6 +45,7 @@ export interface Setup {
   readonly guestBytes?: number;
   readonly maxBlock?: number;
   readonly firmware?: Uint8Array;
+  readonly disks?: readonly Uint8Array[];
   readonly pmapLayout?: "linear" | "shuffled";
   readonly seed?: number;
   readonly observer?: Observer;
@@ -89,6 +90,7 @@ export function emptyMachine(setup: Setup): Rig {
     onSerial: (byte) => serial.push(byte),
     ...(setup.maxBlock === undefined ? {} : { maxBlock: setup.maxBlock }),
     ...(setup.firmware === undefined ? {} : { firmware: setup.firmware }),
+    ...(setup.disks === undefined ? {} : { disks: setup.disks }),
     ...(setup.pmapLayout === undefined ? {} : { pmapLayout: setup.pmapLayout }),
     ...(setup.emulateAlways === undefined ? {} : { emulateAlways: setup.emulateAlways }),
     ...(setup.observer === undefined ? {} : { observer: setup.observer }),

@@ -15,11 +15,15 @@ import { FIELD, type VmcsField } from "../../cpu/vmx/fields.ts";
 import { exitReasonName, REASON } from "../../cpu/vmx/reasons.ts";
 import { Vmcs } from "../../cpu/vmx/vmcs.ts";
 import type { Vmx } from "../../cpu/vmx/vmx.ts";
+import type { DmaPort } from "../../devices/dma.ts";
 import type { Ledger } from "../../ledger.ts";
+import type { GuestPhysical } from "../../memory/address.ts";
+import { PAGE_KIND } from "../../memory/memory-map.ts";
 import type { PhysicalMemory } from "../../memory/physical.ts";
 import { type SavedShadow, Shadow } from "../../memory/shadow.ts";
 import type { ExitStatistics, RunEnd } from "../../result.ts";
 import type { Pmap } from "../../vm.ts";
+import { dmaThroughPages } from "../dma.ts";
 import { Emulator, EVERYTHING } from "../emulate.ts";
 import { ExitLog } from "../exit-log.ts";
 import type { GuestCpu, Technique, TechniqueLimits } from "../monitor.ts";
@@ -86,6 +90,7 @@ export interface ExitSnapshot {
 
 export class VtxMonitor implements Technique {
   readonly name = "vtx";
+  readonly dma: DmaPort;
   readonly log = new ExitLog();
   readonly shadow: Shadow;
   readonly #core: Core;
@@ -227,6 +232,11 @@ export class VtxMonitor implements Technique {
         this.#counts[name] = (this.#counts[name] ?? 0) + 1;
       },
     };
+    this.dma = dmaThroughPages(memory, {
+      readable: (page) => pmap.frames[page] ?? -1,
+      writable: (page) => (pmap.map.kind(page) === PAGE_KIND.RAM ? (pmap.frames[page] as number) : -1),
+      wrote: (address, bytes) => this.shadow.guestWrote(address as GuestPhysical, bytes),
+    });
     core.gatePage = this.#world.gatePage;
     core.attribution = this.#world.attribution();
     core.env.monitorPresent = true;
