@@ -1,67 +1,202 @@
-/** `ringlab boot`: one guest, its serial output as it comes, and how it ended. */
-
+/**
+ * `ringlab boot`: one guest, its serial console here as it comes, input by a terminal or a script, and a page about how
+ * it ended. The guest runs in this thread, in slices (drive.ts).
+ */
+import { writeFileSync } from "node:fs";
 import { problemOf } from "../experiments/ends.ts";
-import { exactly, grouped } from "../experiments/numbers.ts";
+import { modeText, processorOf } from "../experiments/inspect.ts";
 import { shown } from "../experiments/paths.ts";
 import { type Point, singleLabel } from "../experiments/point.ts";
-import { TICKS_PER_CYCLE } from "../sim/clock.ts";
-import type { RunEnd, RunResult } from "../sim/result.ts";
-import type { Environment } from "./environment.ts";
-import { OK } from "./exit-codes.ts";
-import { runSingle, type SingleArguments, singlePoint } from "./single.ts";
+import { asProblem, Problem } from "../experiments/problem.ts";
+import type { ScriptStep } from "../experiments/script.ts";
+import type { Session } from "../experiments/session.ts";
+import { openLines, requestOf, traceLine } from "../experiments/task.ts";
+import type { RunEnd } from "../sim/result.ts";
+import { scriptOf } from "./boot-options.ts";
+import { drive } from "./drive.ts";
+import { type Environment, Stopped } from "./environment.ts";
+import { OK, type StopSignal } from "./exit-codes.ts";
+import { screenTo } from "./screen.ts";
+import { type SingleArguments, singlePoint } from "./single.ts";
+import { endText, exitSummary, placeLines } from "./summary.ts";
+import { openTerminal } from "./terminal.ts";
 
 export interface BootArguments extends SingleArguments {
   readonly image: string;
+  readonly stdin?: boolean | undefined;
+  readonly screen?: string | undefined;
+  readonly debugcon?: string | undefined;
 }
 
-export async function bootCommand(options: BootArguments, environment: Environment): Promise<number> {
+/** Without `--max-cycles` someone who watches decides when it is enough. */
+const UNLIMITED = Number.MAX_SAFE_INTEGER / 16;
+
+type End = RunEnd | { readonly kind: "quit" };
+
+export async function bootCommand(
+  options: BootArguments,
+  argv: readonly string[],
+  environment: Environment,
+): Promise<number> {
+  const watched = environment.console.interactive && options.stdin !== true;
+  const point = pointOf(options, watched);
+  const script = await wholeScript(options, argv, environment);
+  const trace = options.trace === undefined ? undefined : openLines(options.trace);
+  const output = serialOutput(environment);
+  try {
+    const session = await environment.session(point, {
+      ...requestOf(point),
+      script,
+      onSerial: output.heard,
+      ...(trace === undefined ? {} : { onExit: (record) => trace.write(JSON.stringify(traceLine(record))) }),
+    });
+    const end = await run(session, point, environment, { watched, output });
+    output.end();
+    return report(session, point, end, options, environment);
+  } finally {
+    output.end();
+    trace?.close();
+  }
+}
+
+function pointOf(options: BootArguments, watched: boolean): Point {
   const point = singlePoint(options.image, options);
-  let last = "\n";
-  const result = await runSingle(point, options.trace, environment, (text) => {
-    last = text;
+  return watched && options["max-cycles"] === undefined ? { ...point, maxCycles: UNLIMITED } : point;
+}
+
+/** The script on the command line, and behind it what is piped in: when the guest has said something, if nothing else. */
+async function wholeScript(
+  options: BootArguments,
+  argv: readonly string[],
+  environment: Environment,
+): Promise<readonly ScriptStep[]> {
+  const script = scriptOf(argv);
+  if (options.stdin !== true) return script;
+  const bytes = [...(await environment.console.readAll())];
+  return [...(script.length === 0 ? [{ kind: "expect", text: "" } as const] : script), { kind: "send", bytes }];
+}
+
+interface SerialOutput {
+  heard(text: string): void;
+  /** Shows what has come since the last time. */
+  flush(): void;
+  /** Shows the rest, and ends an open line. */
+  end(): void;
+}
+
+/** The guest's bytes are UTF-8, as a terminal would take them; what is not is shown as U+FFFD. */
+function serialOutput(environment: Environment): SerialOutput {
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  let pending = "";
+  let openLine = false;
+  const show = (last: boolean) => {
+    const text = decoder.decode(Buffer.from(pending, "latin1"), { stream: !last });
+    pending = "";
+    if (text === "") return;
+    openLine = !text.endsWith("\n");
     environment.out(text);
+  };
+  return {
+    heard(text) {
+      pending += text;
+    },
+    flush: () => show(false),
+    end() {
+      show(true);
+      if (openLine) environment.out("\n");
+      openLine = false;
+    },
+  };
+}
+
+/** Runs the guest to its end; rejects with Stopped at a signal, and with a Problem when the simulator fails. */
+async function run(
+  session: Session,
+  point: Point,
+  environment: Environment,
+  { watched, output }: { watched: boolean; output: SerialOutput },
+): Promise<End> {
+  let signal: StopSignal | undefined;
+  let quits = false;
+  const forget = environment.onStop((asked) => {
+    signal = asked;
   });
-  if (!last.endsWith("\n")) environment.out("\n");
-  environment.err(exitSummary(point, result, options.trace));
-  const problem = problemOf(result.end, singleLabel(point), point.maxCycles);
+  const tell = (text: string) => environment.err(`\n${text}`);
+  const close = watched
+    ? openTerminal(environment.console, {
+        send: (bytes) => session.sendSerial(bytes),
+        quit: () => {
+          quits = true;
+        },
+        status: () => tell(`${placeLines(session.machine).join("\n")}\n`),
+        screen: () => tell(screenTo(session.machine, undefined)),
+        tell,
+      })
+    : () => undefined;
+  if (watched) environment.err("ringlab: the serial console; Ctrl-A x ends the run, Ctrl-A h helps\n");
+  try {
+    const between = () => {
+      output.flush();
+      return quits || signal !== undefined;
+    };
+    const end = await drive(session, { between, paced: watched });
+    if (signal !== undefined) throw new Stopped(signal, "interrupted");
+    return end ?? { kind: "quit" };
+  } catch (error) {
+    if (error instanceof Stopped) throw error;
+    const problem = asProblem(error, "simulator-error");
+    throw new Problem(problem.kind, `${singleLabel(point)}: ${problem.message}`);
+  } finally {
+    close();
+    forget();
+  }
+}
+
+/** The page about the end; throws the Problem that it is. */
+function report(session: Session, point: Point, end: End, options: BootArguments, environment: Environment): number {
+  const { machine } = session;
+  // The result's end is not looked at again.
+  const result = session.result(end.kind === "quit" ? { kind: "exit", status: 0 } : end);
+  const lines = exitSummary(point, result, endText(end));
+  const problem = end.kind === "quit" ? null : problemOf(end, singleLabel(point), point.maxCycles);
+  if (problem !== null && end.kind !== "exit") lines.push("", ...placeLines(machine));
+  if (options.trace !== undefined) lines.push("", `exits traced to ${shown(options.trace)}`);
+  if (options.debugcon !== undefined) writeDebugConsole(machine.board.console.bytes, options.debugcon, environment);
+  environment.err(`\n${lines.join("\n")}\n`);
+  if (options.screen !== undefined)
+    environment.out(screenTo(machine, ["", "text"].includes(options.screen) ? undefined : options.screen));
+  const awaited = end.kind === "quit" ? null : awaitedProblem(session, point, end);
+  if (awaited !== null) throw awaited;
   if (problem !== null) throw problem;
   return OK;
 }
 
-/** How it ended, how long it took, and its exits by reason and cause. */
-export function exitSummary(point: Point, result: RunResult, trace?: string): string {
-  const cycles = result.ticks / TICKS_PER_CYCLE;
-  const seconds = cycles / (result.frequencyMHz * 1e6);
-  const set = point.overrides === "" ? "" : `, with ${point.overrides}`;
-  const lines = [
-    `${singleLabel(point)}${set}: ${endText(result.end)}`,
-    `${grouped(Math.round(cycles))} cycles (${(seconds * 1000).toFixed(3)} ms), ${grouped(result.instructions)} guest instructions`,
-  ];
-  if (result.exits.length > 0) lines.push("", ...exitLines(result));
-  if (trace !== undefined) lines.push("", `exits traced to ${shown(trace)}`);
-  return `\n${lines.join("\n")}\n`;
-}
-
-function endText(end: RunEnd): string {
-  return end.kind === "exit" ? `exit status ${end.status}` : end.kind.replace("-", " ");
-}
-
-function exitLines(result: RunResult): string[] {
-  const mean = (ticks: number, count: number) => exactly(ticks / count / TICKS_PER_CYCLE, 0);
-  const rows = [...result.exits]
-    .sort((a, b) => b.count - a.count)
-    .map((exit) => [
-      ...[exit.reason, exit.cause, grouped(exit.count)],
-      ...[mean(exit.hardwareTicks, exit.count), mean(exit.monitorTicks, exit.count)],
-    ]);
-  const all = [["exit reason", "cause", "count", "hardware", "monitor"], ...rows];
-  const widths = [0, 1, 2, 3, 4].map((column) => Math.max(...all.map((row) => (row[column] as string).length)));
-  const lines = all.map((row) =>
-    row
-      .map((cell, column) =>
-        column < 2 ? cell.padEnd(widths[column] as number) : cell.padStart(widths[column] as number),
-      )
-      .join("  "),
+/** What a script still waited for when the run ended. */
+function awaitedProblem(session: Session, point: Point, end: RunEnd): Problem | null {
+  const step = session.script.step;
+  if (step?.kind !== "expect" && step?.kind !== "expect-screen") return null;
+  const where = step.kind === "expect" ? "the serial console" : "the screen";
+  const text = step.kind === "expect" ? session.serial : session.machine.board.vga.text().join("\n");
+  const last = text
+    .split("\n")
+    .filter((line) => line.trim() !== "")
+    .slice(-2)
+    .map((line) => JSON.stringify(line.trimEnd()));
+  const seen = last.length === 0 ? "nothing came there" : `the last there is ${last.join(", ")}`;
+  return new Problem(
+    "expect-failed",
+    `${singleLabel(point)}: ${JSON.stringify(step.text)} never came on ${where}; ${seen}; the run ended: ${endText(end)}, ${modeText(processorOf(session.machine))}`,
   );
-  return [...lines, "(hardware and monitor: mean cycles per exit)"];
+}
+
+function writeDebugConsole(bytes: readonly number[], file: string, environment: Environment): void {
+  if (file === "-") {
+    environment.out(Buffer.from(bytes).toString("utf8"));
+    return;
+  }
+  try {
+    writeFileSync(file, Uint8Array.from(bytes));
+  } catch (error) {
+    throw new Problem("bad-output", `${shown(file)}: cannot be written (${(error as NodeJS.ErrnoException).code})`);
+  }
 }

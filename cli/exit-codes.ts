@@ -20,8 +20,10 @@ export const PROBLEM_CODES: Readonly<Record<ProblemKind, ExitCode>> = {
   "guest-failed": { code: 20, meaning: "the guest exited with a status other than 0" },
   "triple-fault": { code: 21, meaning: "the guest triple-faulted" },
   "cycle-limit": { code: 22, meaning: "the guest ran past --max-cycles" },
-  "dead-halt": { code: 23, meaning: "the guest halted with interrupts off" },
+  "dead-halt": { code: 23, meaning: "the guest halted and nothing can wake it" },
   unmodelled: { code: 24, meaning: "the guest needs what is not modelled" },
+  "expect-failed": { code: 25, meaning: "what --expect waited for never came" },
+  "bad-output": { code: 26, meaning: "a file cannot be written" },
   "simulator-error": { code: 30, meaning: "the simulator failed: a bug of ringlab" },
   "worker-crashed": { code: 31, meaning: "a worker thread died" },
 };

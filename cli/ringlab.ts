@@ -5,6 +5,7 @@
 import yargs, { type Argv } from "yargs";
 import { Problem } from "../experiments/problem.ts";
 import { nearest } from "../experiments/suggest.ts";
+import { bootOptions } from "./boot-options.ts";
 import { type Environment, Stopped } from "./environment.ts";
 import { EXIT_CODES, INTERNAL_ERROR, OK, PROBLEM_CODES, SIGNAL_CODES, USAGE } from "./exit-codes.ts";
 import { guestOptions, imageOptions, numberOf, pointOptions, runOptions, UsageError } from "./options.ts";
@@ -76,7 +77,7 @@ function commandLine(argv: readonly string[], environment: Environment, act: Act
       "boot <image>",
       "boot one image: its serial output to the terminal, then how it ended",
       (y) =>
-        imageOptions(guestOptions(pointOptions(y)))
+        bootOptions(imageOptions(guestOptions(pointOptions(y))))
           .positional("image", {
             type: "string",
             demandOption: true,
@@ -85,7 +86,7 @@ function commandLine(argv: readonly string[], environment: Environment, act: Act
           .example("$0 boot kernel", "the guest kernel's own test, on bare hardware")
           .example("$0 boot my.elf -t vtx --trace exits.jsonl", "with a line of JSON for every VM exit")
           .example("$0 boot code.bin --load-address 0x100000", "flat code"),
-      (options) => act(async () => (await import("./boot.ts")).bootCommand(options, environment))(),
+      (options) => act(async () => (await import("./boot.ts")).bootCommand(options, argv, environment))(),
     )
     .command(
       "explain <workload>",

@@ -19,13 +19,17 @@ export function problemOf(end: RunEnd, name: string, maxCycles: number): Problem
     case "dead-halt":
       return new Problem(
         "dead-halt",
-        `${name}: halted with interrupts off at ${place(end)}; nothing can wake it (end a guest by OUT to port F4h)`,
+        end.asleep === true
+          ? `${name}: asleep at ${place(end)}, and no device will wake it; if it waits for input, send some (ringlab boot)`
+          : `${name}: halted with interrupts off at ${place(end)}; nothing can wake it (end a guest by OUT to port F4h)`,
       );
     case "limit":
       return new Problem(
         "cycle-limit",
         `${name}: not done after ${maxCycles} cycles, at ${place(end)}; give it more with --max-cycles`,
       );
+    case "breakpoint":
+      throw new Error(`${name}: a run without a debugger stopped at a breakpoint, at ${place(end)}`);
     case "unmodelled":
       return new Problem(
         "unmodelled",

@@ -18,6 +18,8 @@ export const PROBLEM_KINDS = [
   "cycle-limit",
   "dead-halt",
   "unmodelled",
+  "expect-failed",
+  "bad-output",
   "simulator-error",
   "worker-crashed",
 ] as const;

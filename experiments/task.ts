@@ -5,8 +5,10 @@ import { TICKS_PER_CYCLE } from "../sim/clock.ts";
 import type { ExitRecord } from "../sim/observer.ts";
 import type { RunResult } from "../sim/result.ts";
 import { readImage } from "./images.ts";
+import { shown } from "./paths.ts";
 import { type Point, profileOf } from "./point.ts";
-import type { Simulate } from "./simulate.ts";
+import { Problem } from "./problem.ts";
+import type { Simulate, SimulationRequest } from "./simulate.ts";
 
 export interface Task {
   readonly point: Point;
@@ -17,20 +19,11 @@ export interface Task {
 /** Simulates a point. `onSerial` hears what the guest prints as it does. */
 export function runTask(task: Task, simulate: Simulate, onSerial?: (text: string) => void): RunResult {
   const { point, traceFile } = task;
-  const trace = traceFile === undefined ? undefined : openTrace(traceFile);
+  const trace = traceFile === undefined ? undefined : openLines(traceFile);
   try {
     return simulate({
-      image: readImage(point.imagePath, point.loadAddress),
-      commandLine: point.parameters,
-      profile: profileOf(point),
-      technique: point.technique,
-      memoryModel: point.memory,
-      guestMemoryBytes: point.guestMemoryMb * 2 ** 20,
-      maxCycles: point.maxCycles,
-      seed: point.seed,
-      timerPhase: point.timerPhase,
-      ...(point.explainRegion === undefined ? {} : { explainRegion: point.explainRegion }),
-      ...(trace === undefined ? {} : { onExit: trace.write }),
+      ...requestOf(point),
+      ...(trace === undefined ? {} : { onExit: (record) => trace.write(JSON.stringify(traceLine(record))) }),
       ...(onSerial === undefined ? {} : { onSerial }),
     });
   } finally {
@@ -38,18 +31,45 @@ export function runTask(task: Task, simulate: Simulate, onSerial?: (text: string
   }
 }
 
-/** A trace file: one JSON object a line, times in cycles, addresses in hex. Written in large pieces. */
-function openTrace(path: string): { write(record: ExitRecord): void; close(): void } {
-  mkdirSync(dirname(path), { recursive: true });
-  const file = openSync(path, "w");
+/** A point as the simulator takes it. Reads the image. Throws a Problem. */
+export function requestOf(point: Point): SimulationRequest {
+  return {
+    image: readImage(point.imagePath, point.loadAddress),
+    commandLine: point.parameters,
+    profile: profileOf(point),
+    technique: point.technique,
+    memoryModel: point.memory,
+    guestMemoryBytes: point.guestMemoryMb * 2 ** 20,
+    maxCycles: point.maxCycles,
+    seed: point.seed,
+    timerPhase: point.timerPhase,
+    ...(point.explainRegion === undefined ? {} : { explainRegion: point.explainRegion }),
+  };
+}
+
+/** A file that gets lines, written in large pieces. */
+export interface LineFile {
+  write(line: string): void;
+  close(): void;
+}
+
+/** Makes a file of lines, and its folder. Throws a Problem (`bad-output`). */
+export function openLines(path: string): LineFile {
+  let file: number;
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    file = openSync(path, "w");
+  } catch (error) {
+    throw new Problem("bad-output", `${shown(path)}: cannot be written (${(error as NodeJS.ErrnoException).code})`);
+  }
   let pending: string[] = [];
   const flush = () => {
     writeSync(file, pending.join(""));
     pending = [];
   };
   return {
-    write(record) {
-      pending.push(`${JSON.stringify(traceLine(record))}\n`);
+    write(line) {
+      pending.push(`${line}\n`);
       if (pending.length >= 1000) flush();
     },
     close() {
@@ -59,7 +79,7 @@ function openTrace(path: string): { write(record: ExitRecord): void; close(): vo
   };
 }
 
-/** One exit as the trace shows it. */
+/** One exit as the trace shows it: times in cycles, addresses in hex. */
 export function traceLine(record: ExitRecord) {
   return {
     cycle: record.time / TICKS_PER_CYCLE,

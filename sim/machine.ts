@@ -21,6 +21,7 @@ import { resetState } from "./cpu/reset.ts";
 import { CELL } from "./cpu/state.ts";
 import { type BoardFile, busTicks, freeTicks } from "./devices/board.ts";
 import type { FirmwareFile } from "./devices/firmware-config.ts";
+import { APIC } from "./devices/lapic.ts";
 import { PcBoard, type PcBoardState } from "./devices/pc-board.ts";
 import { Ledger, type SavedLedger } from "./ledger.ts";
 import { PAGE_SHIFT, PAGE_SIZE } from "./memory/address.ts";
@@ -31,12 +32,16 @@ import type { RunEnd } from "./result.ts";
 import type { GuestCpu, Technique } from "./techniques/monitor.ts";
 import { Native } from "./techniques/native.ts";
 import { VtxMonitor } from "./techniques/vtx/monitor.ts";
+import { TIMER_VECTOR } from "./techniques/vtx/physical-timer.ts";
 import { Pmap, type PmapLayout } from "./vm.ts";
 
 /** Frames that a shadow-paging monitor gets: its own few, and 4 MB of shadow tables. */
 const MONITOR_PAGES = 1024 + 8;
 /** Guest pages of a machine with a monitor begin here, so that guest-physical is never host-physical by accident. */
 const FIRST_GUEST_PAGE = 0;
+
+/** Interrupt command: fixed delivery, edge, to the local APIC itself (SDM vol. 3, 11.6.1). */
+const ICR_SELF = 0x0004_4000;
 
 export const TECHNIQUE_NAMES = ["native", "vtx"] as const;
 export type TechniqueName = (typeof TECHNIQUE_NAMES)[number];
@@ -68,6 +73,12 @@ export interface MachineOptions {
   readonly emulateAlways?: boolean;
   readonly observer?: Observer;
   readonly onSerial?: (byte: number) => void;
+}
+
+/** A key of the guest's keyboard goes down or up. */
+export interface KeyEvent {
+  readonly name: string;
+  readonly down: boolean;
 }
 
 /** A guest on the move between techniques: processor, memory, devices, and the time it has reached. */
@@ -221,8 +232,36 @@ export class Machine {
   }
 
   /** Runs the guest until something ends the run or the clock has reached `until` (ticks). */
-  run(until: number, instructions?: number): RunEnd {
-    return this.technique.run(instructions === undefined ? { until } : { until, instructions });
+  run(until: number, instructions?: number, breakpoints?: ReadonlySet<number>): RunEnd {
+    return this.technique.run({
+      until,
+      ...(instructions === undefined ? {} : { instructions }),
+      ...(breakpoints === undefined ? {} : { breakpoints }),
+    });
+  }
+
+  /** Makes `run` return at the next instruction boundary; who hears the guest's output may call it. */
+  pause(): void {
+    this.technique.pause();
+  }
+
+  /** Bytes arrive at the guest's COM1, between two runs. */
+  sendSerial(bytes: readonly number[]): void {
+    this.board.com1.receive(bytes);
+    this.#tellMonitor();
+  }
+
+  /** Keys of the guest's keyboard go down and up, between two runs: names of keys or characters (scan-codes.ts). */
+  sendKeys(keys: readonly KeyEvent[]): void {
+    for (const { name, down } of keys) this.board.keyboardController.key(name, down);
+    this.#tellMonitor();
+  }
+
+  /** Under a monitor: input has come for a guest that may be running, so another processor of the host sends an IPI. */
+  #tellMonitor(): void {
+    if (this.board === this.#physicalBoard) return;
+    this.#physicalBoard.apic.write(APIC.icrLow, 4, ICR_SELF | TIMER_VECTOR);
+    this.core.env.attention();
   }
 
   /** Takes the guest off this machine, free of charge. */

@@ -8,10 +8,13 @@ export type RunEnd =
   /** The guest wrote its status to the debug-exit port. */
   | { readonly kind: "exit"; readonly status: number }
   | { readonly kind: "triple-fault"; readonly cs: number; readonly eip: number; readonly detail: string }
-  /** HLT with interrupts off: nothing can wake the processor. */
-  | { readonly kind: "dead-halt"; readonly cs: number; readonly eip: number }
+  /** HLT, and nothing can wake the processor: interrupts are off. Or it is asleep: they are on, but no device has one to
+   * come; only input from outside would wake it, and another call goes on. */
+  | { readonly kind: "dead-halt"; readonly cs: number; readonly eip: number; readonly asleep?: true }
   /** `maxCycles` was reached. */
   | { readonly kind: "limit"; readonly cs: number; readonly eip: number }
+  /** A debugger's breakpoint: the guest is not at its end, another call goes on. */
+  | { readonly kind: "breakpoint"; readonly cs: number; readonly eip: number }
   /** The simulator does not model what the guest asked for. */
   | { readonly kind: "unmodelled"; readonly cs: number; readonly eip: number; readonly detail: string };
 

@@ -45,6 +45,8 @@ export type Stop =
   | { readonly kind: "limit" }
   /** `requestStop` was called by a device. */
   | { readonly kind: "requested" }
+  /** The next instruction is at one of `RunLimits.breakpoints`; it has not begun. */
+  | { readonly kind: "breakpoint" }
   | { readonly kind: "unmodelled"; readonly detail: string }
   | { readonly kind: "triple-fault"; readonly detail: string }
   /** HLT, and nothing can wake the processor. */
@@ -55,6 +57,11 @@ export interface RunLimits {
   readonly until: number;
   /** Instructions to execute at most; for tests, runs one instruction at a time. */
   readonly instructions?: number;
+  /**
+   * Linear addresses before whose instructions to stop, for debuggers: the guest's, not the monitor's. They are not
+   * the guest's debug registers, leave no trace in its memory, and never change a result.
+   */
+  readonly breakpoints?: ReadonlySet<number>;
 }
 
 export interface CoreParts {
@@ -86,6 +93,9 @@ const MONITOR = 2;
 /** DR6.BS: the trap of single step; in the same place in pending debug exceptions. */
 const SINGLE_STEP = 1 << 14;
 const LIMIT: Stop = { kind: "limit" };
+/** A power of two. */
+const TRAIL = 16;
+const BREAKPOINT: Stop = { kind: "breakpoint" };
 
 export class Core {
   readonly state: CpuState;
@@ -109,6 +119,11 @@ export class Core {
   #until = Number.POSITIVE_INFINITY;
   #budget = Number.POSITIVE_INFINITY;
   #stopRequested = false;
+  /** Null when there are none, so that a run without them pays one comparison a block. */
+  #breakpoints: ReadonlySet<number> | null = null;
+  /** Linear addresses at which code was entered lately, a ring; kept for whoever looks at a guest that stopped. */
+  readonly #trail = new Uint32Array(TRAIL);
+  #entered = 0;
 
   constructor(parts: CoreParts) {
     const { memory, profile, ledger } = parts;
@@ -151,6 +166,7 @@ export class Core {
   run(limits: RunLimits): Stop {
     this.#until = limits.until;
     this.#budget = limits.instructions ?? Number.POSITIVE_INFINITY;
+    this.#breakpoints = limits.breakpoints === undefined || limits.breakpoints.size === 0 ? null : limits.breakpoints;
     const clock = this.#ledger.clock;
     this.env.attention();
     for (;;) {
@@ -169,6 +185,12 @@ export class Core {
     this.state.restore(state);
     this.mmu.flushTlb(FLUSH.ALL);
     this.#enterDomain();
+  }
+
+  /** Linear addresses at which the guest's code was entered lately, oldest first: block by block, or by instructions. */
+  trail(): number[] {
+    const count = Math.min(this.#entered, TRAIL);
+    return Array.from({ length: count }, (_, n) => this.#trail[(this.#entered - count + n) & (TRAIL - 1)] as number);
   }
 
   save(): SavedCore {
@@ -288,6 +310,8 @@ export class Core {
     if (user !== (this.accounts.current === this.accounts.byDomain["guest-user"])) this.#enterDomain();
     const eip = i32[CELL.rip] as number;
     const linear = (state.segmentBase(SEG.cs) + (eip >>> 0)) >>> 0;
+    if (this.#breakpoints !== null && this.#stopsAt(linear)) return BREAKPOINT;
+    if (this.gatePage < 0 || this.vmx?.nonRoot != null) this.#trail[this.#entered++ & (TRAIL - 1)] = linear;
     const limit = state.segmentLimit(SEG.cs);
     if (eip >>> 0 > limit) {
       raise(state, VECTOR.GP, 0);
@@ -304,6 +328,10 @@ export class Core {
     let single = traps || resumes || blocking !== 0 || this.#budget !== Number.POSITIVE_INFINITY;
     let block = this.#block(physical, linear, user, single);
     if (block === null) return this.#signalled(null);
+    if (this.#breakpoints !== null && !single && this.#stopsWithin(linear, block.bytes)) {
+      single = true;
+      block = this.#block(physical, linear, user, true) as Block;
+    }
     if (limit !== 0xffffffff && (eip >>> 0) + block.bytes - 1 > limit) {
       // Some instruction of the block runs past the limit: one at a time, so that it is the one to fault.
       if (!single) block = this.#block(physical, linear, user, true) as Block;
@@ -322,6 +350,20 @@ export class Core {
     if (single) this.#afterSingle(block, traps, resumes, blocking);
     if (state.signal.outcome !== OUTCOME.NONE) return this.#signalled(block);
     return null;
+  }
+
+  /** Whether a breakpoint holds the instruction at `linear`; the rest of a string instruction has been let through. */
+  #stopsAt(linear: number): boolean {
+    const guest = this.gatePage < 0 || (this.vmx !== null && this.vmx.nonRoot !== null);
+    return guest && this.state.get(CELL.repeating) === 0 && (this.#breakpoints as ReadonlySet<number>).has(linear);
+  }
+
+  /** Whether a breakpoint lies behind the first byte of the block at `linear`. */
+  #stopsWithin(linear: number, bytes: number): boolean {
+    for (const address of this.#breakpoints as ReadonlySet<number>) {
+      if (address > linear && address < linear + bytes) return true;
+    }
+    return false;
   }
 
   /** After an instruction that ran alone: the shadow and RF end, the trap of TF is pending. */

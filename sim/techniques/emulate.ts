@@ -45,6 +45,8 @@ export type SavedDecoded = readonly {
 export class Emulator {
   /** Whether `next` found the instruction decoded already. */
   found = false;
+  /** Instructions that exit handlers have begun to execute, which are nowhere counted as the guest's. */
+  handled = 0;
   readonly #state: CpuState;
   readonly #env: VirtualEnvironment;
   readonly #ledger: Ledger;

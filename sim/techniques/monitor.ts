@@ -10,8 +10,10 @@ import type { ExitStatistics, RunEnd } from "../result.ts";
 export interface TechniqueLimits {
   /** Ticks at which to stop. */
   readonly until: number;
-  /** Guest instructions to execute at most; for tests. */
+  /** Guest instructions to execute at most, those that a monitor emulates included; for tests and single step. */
   readonly instructions?: number;
+  /** Linear addresses before whose instructions to stop (RunLimits of cpu/core.ts). */
+  readonly breakpoints?: ReadonlySet<number>;
 }
 
 /** A guest's architectural state, independent of the technique that runs it. Devices and memory travel beside it. */
@@ -26,8 +28,14 @@ export interface Technique {
   run(limits: TechniqueLimits): RunEnd;
   /** How the guest's devices reach its memory. */
   readonly dma: DmaPort;
-  /** The guest's processor as the guest would see it. */
+  /** Makes `run` return "limit" at the next instruction boundary; whoever hears the guest's output calls it. */
+  pause(): void;
+  /** The guest's processor as the guest would see it; runs on first to where no event waits to be injected. */
   exportCpu(): GuestCpu;
+  /** The guest's processor as it is now, for debuggers: nothing is run, nothing changes. */
+  inspectCpu(): GuestCpu;
+  /** Gives cells of the guest's processor other values, between two runs: general registers, EIP, EFLAGS, CR2, DRn, x87. */
+  changeCpu(cells: ReadonlyMap<number, number>): void;
   /** Gives the guest this processor state; before the first `run`, or between two. */
   importCpu(guest: GuestCpu): void;
   /** Reads and writes guest-physical memory for loaders and migration; free of charge. */

@@ -1,6 +1,6 @@
 /** No technique at all: the guest has the machine. The baseline that every other technique is compared with. */
 import type { Core } from "../cpu/core.ts";
-import { SEG } from "../cpu/state.ts";
+import { FLAG, SEG } from "../cpu/state.ts";
 import type { DmaPort } from "../devices/dma.ts";
 import { PAGE_SIZE } from "../memory/address.ts";
 import type { PhysicalMemory } from "../memory/physical.ts";
@@ -15,6 +15,7 @@ export class Native implements Technique {
   readonly #memory: PhysicalMemory;
   #end: RunEnd | null = null;
   #reset: (() => GuestCpu) | null = null;
+  #paused = false;
 
   constructor(core: Core, memory: PhysicalMemory) {
     this.#core = core;
@@ -37,12 +38,16 @@ export class Native implements Technique {
       if (this.#end !== null) return this.#end;
       switch (stop.kind) {
         case "requested":
-          break;
+          if (!this.#paused) break;
+          this.#paused = false;
+          return { ...place, kind: "limit" };
         case "monitor-entry":
           throw new Error("native: there is no monitor to enter");
         case "unmodelled":
         case "triple-fault":
           return { ...place, kind: stop.kind, detail: stop.detail };
+        case "dead-halt":
+          return { ...place, kind: stop.kind, ...((state.flags & FLAG.IF) === 0 ? {} : { asleep: true }) };
         default:
           return { ...place, kind: stop.kind };
       }
@@ -53,6 +58,19 @@ export class Native implements Technique {
   finish(end: RunEnd): void {
     this.#end = end;
     this.#core.requestStop();
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#core.requestStop();
+  }
+
+  inspectCpu(): GuestCpu {
+    return this.exportCpu();
+  }
+
+  changeCpu(cells: ReadonlyMap<number, number>): void {
+    for (const [cell, value] of cells) this.#core.state.setNumber(cell, value);
   }
 
   exportCpu(): GuestCpu {

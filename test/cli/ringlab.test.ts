@@ -402,6 +402,8 @@ test("an error that nobody foresaw is reported as a bug, status 1", async () => 
       err += text;
     },
     executor: () => Promise.reject(new Error("no threads today")),
+    session: () => Promise.reject(new Error("no guests today")),
+    console: { interactive: false, listen: () => () => undefined, readAll: async () => new Uint8Array() },
   };
   expect(await ringlab(["run", "in"], environment)).toBe(1);
   expect(err).toMatch(/a bug of ringlab, please report it: Error: no threads today/);

@@ -2,6 +2,7 @@
 
 import type { Point } from "../../experiments/point.ts";
 import type { Executor } from "../../experiments/pool.ts";
+import { Session } from "../../experiments/session.ts";
 import type { SimulationRequest } from "../../experiments/simulate.ts";
 import { runTask } from "../../experiments/task.ts";
 import { TICKS_PER_CYCLE } from "../../sim/clock.ts";
@@ -115,4 +116,22 @@ export function fakeExecutor(
     },
     async close() {},
   };
+}
+
+/** A session of a guest that has ended at once, with this result. */
+export class EndedSession extends Session {
+  readonly #result: RunResult;
+
+  constructor(request: SimulationRequest, result: RunResult) {
+    super(request);
+    this.#result = result;
+  }
+
+  override run() {
+    return this.#result.end;
+  }
+
+  override result(): RunResult {
+    return this.#result;
+  }
 }

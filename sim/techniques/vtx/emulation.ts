@@ -42,11 +42,13 @@ export interface EmulationParts {
   readonly counts: Record<string, number>;
   /** Whether something ended the run: a device, or the emulation itself by `end`. */
   ended(): boolean;
+  /** Whether someone wants `run` to return at the next boundary. */
+  paused(): boolean;
   end(end: RunEnd): void;
 }
 
-/** Why `run` returned: VT-x can run the guest; it executed HLT; a limit; the run has ended. */
-export type EmulationStop = "enter" | "halt" | "limit" | "end";
+/** Why `run` returned: VT-x can run the guest; it executed HLT; a limit, or a pause; a breakpoint; the run has ended. */
+export type EmulationStop = "enter" | "halt" | "limit" | "breakpoint" | "end";
 
 /** A stretch of emulation from its beginning on. */
 interface Stretch {
@@ -117,8 +119,11 @@ export class GuestEmulation {
     this.#stopped(this.#deliver(() => this.#events.deliverInjected(event)));
   }
 
-  /** Emulates until VT-x can go on, the guest halts, or a limit is reached: ticks, or instructions retired. */
-  run(until: number, instructions: number): EmulationStop {
+  /**
+   * Emulates until VT-x can go on, the guest halts, or a limit is reached: ticks, instructions retired, an instruction
+   * at one of the linear addresses of `breakpoints`.
+   */
+  run(until: number, instructions: number, breakpoints?: ReadonlySet<number>): EmulationStop {
     const { virtual, env, memory, conditions } = this.#parts;
     let left = instructions;
     env.attends = true;
@@ -133,13 +138,14 @@ export class GuestEmulation {
           this.#record();
           return "end";
         }
-        if (this.#clock.now >= until || left <= 0) return "limit";
+        if (this.#clock.now >= until || left <= 0 || this.#parts.paused()) return "limit";
         if (this.#takeEvent()) continue;
         if (virtual.get(CELL.activity) !== ACTIVITY.ACTIVE) {
           virtual.set(CELL.activity, ACTIVITY.ACTIVE);
           return "halt";
         }
         const starts = virtual.get(CELL.repeating) === 0;
+        if (starts && breakpoints?.has((virtual.segmentBase(SEG.cs) + virtual.eip) >>> 0) === true) return "breakpoint";
         if (starts) {
           memory.do("emulate-next");
           const obstacle = conditions.obstacle();

@@ -72,6 +72,7 @@ const PAIR_OF_ENCODING = new Map(
 export function cellOfField(field: VmcsField): number | undefined {
   return PAIR_OF_ENCODING.get(field.encoding)?.[0];
 }
+const PAIR_OF_CELL = new Map([...SNAPSHOT, ...REST].map((pair) => [pair[0], pair]));
 
 /** Cells that stay in the processor across exits. */
 const PROCESSOR_CELLS = [CELL.cr2, CELL.dr0, CELL.dr1, CELL.dr2, CELL.dr3, CELL.dr6];
@@ -149,6 +150,16 @@ export class GuestRegisters {
       this.#known.set(pair, now);
     }
     this.putProcessorRegisters();
+  }
+
+  /** A debugger gives a register that the VMCS holds another value, by a port that is free of charge. False for others. */
+  change(cell: number, value: number, port: Pick<VmcsPort, "write">): boolean {
+    const pair = PAIR_OF_CELL.get(cell);
+    if (pair === undefined) return false;
+    port.write(pair[1], value);
+    this.state.set(cell, value);
+    if (this.#known.has(pair)) this.#known.set(pair, value >>> 0);
+    return true;
   }
 
   save(): SavedRegisters {

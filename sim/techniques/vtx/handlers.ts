@@ -151,6 +151,7 @@ function runAndComplete(context: HandlerContext, ops: readonly MicroOp[], rule: 
   const traps = (virtual.flags & FLAG.TF) !== 0;
   const resumes = (virtual.flags & FLAG.RF) !== 0;
   const shadow = virtual.get(CELL.interruptibility) & (BLOCKING.STI | BLOCKING.MOV_SS);
+  context.emulator.handled++;
   context.emulator.run(ops);
   const { signal } = virtual;
   const outcome = signal.outcome;

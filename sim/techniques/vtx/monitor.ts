@@ -10,7 +10,7 @@ import type { Timed } from "../../clock.ts";
 import type { Bus } from "../../cpu/bus.ts";
 import type { Core } from "../../cpu/core.ts";
 import { costTicks, type Profile } from "../../cpu/profiles/profile.ts";
-import { CELL, CpuState, CR0, FLAG, type SavedState, SEG } from "../../cpu/state.ts";
+import { CELL, CpuState, CR0, FLAG, GPR, type SavedState, SEG } from "../../cpu/state.ts";
 import { FIELD, type VmcsField } from "../../cpu/vmx/fields.ts";
 import { exitReasonName, REASON } from "../../cpu/vmx/reasons.ts";
 import { Vmcs } from "../../cpu/vmx/vmcs.ts";
@@ -31,7 +31,7 @@ import { MonitorMemory } from "../monitor-memory.ts";
 import { VirtualEnvironment } from "../virtual-environment.ts";
 import { ControlRegisters, type SavedControlRegisters } from "./control-registers.ts";
 import { fixedControls, writeControls } from "./controls.ts";
-import { GuestEmulation, type SavedEmulation } from "./emulation.ts";
+import { type EmulationStop, GuestEmulation, type SavedEmulation } from "./emulation.ts";
 import { EntryConditions } from "./entry-conditions.ts";
 import { EventInjection } from "./event-injection.ts";
 import { copyGuest, GuestMemory } from "./guest-memory.ts";
@@ -126,6 +126,7 @@ export class VtxMonitor implements Technique {
   #halted = false;
   #end: RunEnd | null = null;
   #resetTo: (() => GuestCpu) | null = null;
+  #paused = false;
   readonly #counts: Record<string, number> = {
     "events.injected": 0,
     "events.reinjected": 0,
@@ -204,6 +205,7 @@ export class VtxMonitor implements Technique {
       log: this.log,
       counts: this.#counts,
       ended: () => this.#end !== null || this.#resetTo !== null,
+      paused: () => this.#paused,
       end: (end) => {
         this.#end = end;
       },
@@ -250,6 +252,11 @@ export class VtxMonitor implements Technique {
 
   exportCpu(): GuestCpu {
     this.#settle();
+    return this.inspectCpu();
+  }
+
+  inspectCpu(): GuestCpu {
+    if (!this.#launched) return { cpu: this.#virtual.save() };
     // What neither the processor nor the VMCS holds of the guest is here alone.
     const exported = new CpuState();
     exported.copyFrom(this.#virtual);
@@ -258,11 +265,7 @@ export class VtxMonitor implements Technique {
     } else if (this.#vmx.nonRoot !== null) {
       this.#guest.copyRunning(exported);
     } else {
-      const vmcs = new Vmcs({
-        read32: (address) => this.#memory.read32(address) >>> 0,
-        write32: (address, value) => this.#memory.write32(address, value),
-      });
-      vmcs.pointer = this.#world.vmcs;
+      const vmcs = this.#vmcs();
       new GuestRegisters(exported, this.#core.state, { read: () => 0, write: () => undefined }).readAll({
         read: (field) => vmcs.get(field),
       });
@@ -271,6 +274,24 @@ export class VtxMonitor implements Technique {
       exported.set(CELL.activity, this.#halted ? 1 : 0);
     }
     return { cpu: exported.save() };
+  }
+
+  changeCpu(cells: ReadonlyMap<number, number>): void {
+    if (this.#emulation.active) {
+      for (const [cell, value] of cells) this.#virtual.setNumber(cell, value);
+      return;
+    }
+    const vmcs = this.#vmcs();
+    const port = { write: (field: VmcsField, value: number): void => vmcs.set(field, value) };
+    const betweenExitAndEntry = this.#launched && this.#vmx.nonRoot === null;
+    for (const [cell, value] of cells) {
+      this.#virtual.setNumber(cell, value);
+      if (betweenExitAndEntry && this.#guest.change(cell, value, port)) continue;
+      // Before the first entry EIP is the monitor's; the guest's is still in the virtual processor.
+      if (this.#launched || (cell !== CELL.rip && cell !== GPR.esp && cell !== CELL.rflags)) {
+        this.#core.state.setNumber(cell, value);
+      }
+    }
   }
 
   /** Runs on to a point at which no event waits to be injected, so that the guest's state is all there is. */
@@ -291,12 +312,15 @@ export class VtxMonitor implements Technique {
       const left = budget === Number.POSITIVE_INFINITY ? budget : budget - (this.#guestInstructions() - first);
       if (left <= 0) return this.#where("limit");
       if (this.#emulation.active && !this.#halted) {
-        if (this.#emulate(limits.until, left) && this.#ledger.clock.now >= limits.until) return this.#where("limit");
+        const stop = this.#emulate(limits, left);
+        if (stop === "breakpoint") return this.#where("breakpoint");
+        if (this.#paused || (stop === "limit" && this.#ledger.clock.now >= limits.until)) {
+          this.#paused = false;
+          return this.#where("limit");
+        }
         continue;
       }
-      const stop = this.#core.run(
-        budget === Number.POSITIVE_INFINITY ? { until: limits.until } : { until: limits.until, instructions: 1 },
-      );
+      const stop = this.#core.run(budget === Number.POSITIVE_INFINITY ? limits : { ...limits, instructions: 1 });
       switch (stop.kind) {
         case "limit":
           if (budget === Number.POSITIVE_INFINITY || this.#ledger.clock.now >= limits.until)
@@ -308,7 +332,13 @@ export class VtxMonitor implements Technique {
         case "unmodelled":
           return { ...this.#place(), kind: "unmodelled", detail: stop.detail };
         case "requested":
-          break;
+          if (!this.#paused) break;
+          this.#paused = false;
+          return this.#where("limit");
+        case "breakpoint":
+          return this.#where("breakpoint");
+        case "dead-halt":
+          return { ...this.#place(), kind: "dead-halt", asleep: true };
         default:
           throw new Error(`vtx monitor: the host stopped: ${JSON.stringify(stop)}`);
       }
@@ -318,6 +348,11 @@ export class VtxMonitor implements Technique {
   /** Ends the run; a virtual device calls it (debug exit). */
   finish(end: RunEnd): void {
     this.#end = end;
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#core.requestStop();
   }
 
   /** IA32_APIC_BASE as the guest has set it. */
@@ -560,23 +595,18 @@ export class VtxMonitor implements Technique {
     this.#emulation.begin(reason, event);
   }
 
-  /** Emulates until something else must be done; whether it was a limit that ended it. */
-  #emulate(until: number, instructions: number): boolean {
+  /** Emulates until something else must be done; says what ended it. */
+  #emulate(limits: TechniqueLimits, instructions: number): EmulationStop {
     this.#port.service = this.#ledger.account("monitor", "service:emulation");
-    switch (this.#emulation.run(until, instructions)) {
-      case "limit":
-        return true;
-      case "halt":
-        this.#halted = true;
-        this.#idle();
-        return false;
-      case "enter":
-        this.#emulation.finish();
-        this.#enterGuest();
-        return false;
-      default:
-        return false;
+    const stop = this.#emulation.run(limits.until, instructions, limits.breakpoints);
+    if (stop === "halt") {
+      this.#halted = true;
+      this.#idle();
+    } else if (stop === "enter") {
+      this.#emulation.finish();
+      this.#enterGuest();
     }
+    return stop;
   }
 
   /** Into the guest; or, for an NMI, whose blocking this hardware cannot track, into its emulation. */
@@ -612,7 +642,7 @@ export class VtxMonitor implements Technique {
       return;
     }
     const next = board.nextDeadline();
-    if (!open || next === Number.POSITIVE_INFINITY) {
+    if (!open) {
       this.#end = { ...this.#place(), kind: "dead-halt" };
       return;
     }
@@ -640,7 +670,18 @@ export class VtxMonitor implements Technique {
   #guestInstructions(): number {
     const { byDomain } = this.#core.accounts;
     const user = this.#ledger.retired(byDomain["guest-user"].instructions);
-    return user + this.#ledger.retired(byDomain["guest-kernel"].instructions);
+    const kernel = this.#ledger.retired(byDomain["guest-kernel"].instructions);
+    return user + kernel + this.#handlers.emulator.handled;
+  }
+
+  /** The VMCS by way of memory, free of charge. */
+  #vmcs(): Vmcs {
+    const vmcs = new Vmcs({
+      read32: (address) => this.#memory.read32(address) >>> 0,
+      write32: (address, value) => this.#memory.write32(address, value),
+    });
+    vmcs.pointer = this.#world.vmcs;
+    return vmcs;
   }
 
   #place(): { cs: number; eip: number } {
@@ -649,7 +690,7 @@ export class VtxMonitor implements Technique {
     return { cs: this.#core.state.selector(1), eip: this.#core.state.eip };
   }
 
-  #where(kind: "limit"): RunEnd {
+  #where(kind: "limit" | "breakpoint"): RunEnd {
     return { ...this.#place(), kind };
   }
 }
