@@ -342,6 +342,7 @@ export class Core {
       }
     }
     const clock = this.#ledger.clock;
+    if (resumes) state.set(CELL.resumeLoaded, 0);
     // With TF set each iteration of a string instruction is a step of its own.
     if (traps) clock.deadline = 0;
     if (block.kind === "code") execute(block.ops, 0, block.account, state, this.env, this.#ledger);
@@ -374,7 +375,8 @@ export class Core {
     if (state.signal.outcome !== OUTCOME.NONE) return;
     if (blocking !== 0) endShadow(state, blocking, block.last);
     // RF lasts until the last iteration of a string instruction.
-    const ended = block.last?.loadsRf !== true && state.get(CELL.repeating) === 0;
+    const loaded = block.last?.loadsRf === true || state.get(CELL.resumeLoaded) !== 0;
+    const ended = !loaded && state.get(CELL.repeating) === 0;
     if (resumes && ended) state.flags &= ~FLAG.RF;
     if (traps) state.set(CELL.pendingDebug, state.get(CELL.pendingDebug) | SINGLE_STEP);
   }

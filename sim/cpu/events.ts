@@ -130,7 +130,6 @@ export class EventDelivery {
     let event = first;
     for (;;) {
       this.#enterDomain();
-      const eip = state.eip;
       vmx?.setIdtVectoring({
         type: EVENT_TYPES[event.kind],
         vector: event.vector,
@@ -156,7 +155,7 @@ export class EventDelivery {
         vector: signal.vector,
         kind: "exception",
         errorCode: signal.errorCode,
-        returnEip: eip,
+        returnEip: state.eip,
       };
       if (this.#exits(second, signal.address, 0)) return null;
       if (second.vector === VECTOR.PF) state.set(CELL.cr2, signal.address);
@@ -164,7 +163,7 @@ export class EventDelivery {
       if (combination === "triple") return this.#tripleFault(event, second);
       if (combination === "double") {
         vmx?.setIdtVectoring(null);
-        event = { vector: VECTOR.DF, kind: "exception", errorCode: 0, returnEip: eip };
+        event = { vector: VECTOR.DF, kind: "exception", errorCode: 0, returnEip: state.eip };
         if (this.#exits(event, 0, 0)) return null;
       } else {
         event = second;

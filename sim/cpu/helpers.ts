@@ -94,12 +94,13 @@ const HELPER_TABLE = {
     if (u.d === 1 && !signalled(state)) segments.blockByMovSs(state);
   },
   /** a: selector, b: offset, w: operand size, c: length. */
-  farJump: (state, env, u) => far.farJump(state, env, low(state, u.a) & 0xffff, low(state, u.b), width(u)),
+  farJump: (state, env, u) =>
+    far.farJump(state, env, low(state, u.a) & 0xffff, low(state, u.b), width(u), (state.eip + u.c) >>> 0),
   farCall: (state, env, u) =>
     far.farCall(state, env, low(state, u.a) & 0xffff, low(state, u.b), width(u), (state.eip + u.c) >>> 0),
   /** a: bytes of parameters. */
   farReturn: (state, env, u) => far.farReturn(state, env, width(u), low(state, u.a)),
-  iret: (state, env, u) => interruptReturn(state, env, width(u)),
+  iret: (state, env, u) => interruptReturn(state, env, width(u), (state.eip + u.c) >>> 0),
   sysenter: (state) => fastCalls.sysenter(state),
   sysexit: (state) => fastCalls.sysexit(state),
   // ---- interrupts ----

@@ -72,6 +72,8 @@ export const CELL = {
    * it lets the instruction go on without paying for its start again, and an event that is taken here push RF = 1.
    */
   repeating: cell(46),
+  /** 1 when a task switch has just loaded RF, which the end of its instruction then leaves alone. Not architectural. */
+  resumeLoaded: cell(92),
 } as const;
 
 /** Segment registers in encoding order, then the system segments. */

@@ -76,13 +76,19 @@ export function writeControl(state: CpuState, env: Environment, cr: number, valu
   const intercepts = env.intercepts;
   if (intercepts?.writeCr(cr, value >>> 0, gpr) === true) return;
   if (cr === 3) {
-    state.set(CELL.cr3, value);
-    env.flushTlb(FLUSH.NON_GLOBAL);
+    loadPagingBase(state, env, value);
   } else if (cr === 0) {
     writeCr0(state, env, intercepts === null ? value : intercepts.mergeCr(0, state.cr0, value));
   } else {
     writeCr4(state, env, intercepts === null ? value : intercepts.mergeCr(4, state.cr4, value));
   }
+}
+
+/** Loads CR3, as MOV to it and task switches do; false with a fault signalled. */
+export function loadPagingBase(state: CpuState, env: Environment, value: number): boolean {
+  state.set(CELL.cr3, value);
+  env.flushTlb(FLUSH.NON_GLOBAL);
+  return true;
 }
 
 function writeCr0(state: CpuState, env: Environment, value: number): void {

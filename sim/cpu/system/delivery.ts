@@ -4,7 +4,7 @@
  * fault combines with the one being delivered (vol. 3, table 6-5).
  *
  * Deciding that an event is delivered, acknowledging it, VM exits by the exception bitmap, CR2 and DR6 are the
- * core's. Task gates stop as unmodelled (after a VM exit where one is due).
+ * core's. Task gates switch tasks (tasks.ts), where a fault may also come after everything has changed.
  *
  * Order: every check, in the manual's order; probe of the frame; accessed bits; stores; then registers. A failed
  * delivery has changed nothing but accessed bits, and charges nothing.
@@ -114,7 +114,7 @@ function flagsImage(state: CpuState, event: DeliveryEvent): number {
 /**
  * Delivers an event: on return the processor is at the handler's first instruction, or a fault of the delivery
  * itself is signalled (`combineFaults` says what becomes of it). Charges intSame or intInner for software
- * interrupts, pageFault, exception or interrupt otherwise; the caller adds nothing.
+ * interrupts, pageFault, exception or interrupt otherwise, a task switch for a task gate; the caller adds nothing.
  */
 export function deliver(state: CpuState, env: Environment, event: DeliveryEvent): void {
   if (inRealMode(state)) {
@@ -147,7 +147,15 @@ export function deliver(state: CpuState, env: Environment, event: DeliveryEvent)
     return;
   }
   if (isTaskGate) {
-    switchTask(state, env, gateSelector(state, SLOT.gate), TASK_SOURCE.TASK_GATE, ext);
+    const committed = switchTask(state, env, {
+      selector: gateSelector(state, SLOT.gate),
+      source: TASK_SOURCE.TASK_GATE,
+      returnEip: event.returnEip,
+      flags: flagsImage(state, event),
+      errorCode: event.errorCode,
+      ext,
+    });
+    if (committed) taken(state, event);
     return;
   }
   const selector = gateSelector(state, SLOT.gate);
@@ -272,14 +280,19 @@ function pushReturn(
 
 /** Blocking, activity and cost of a delivery that has succeeded. */
 function finish(state: CpuState, env: Environment, event: DeliveryEvent, inner: boolean): void {
+  taken(state, event);
+  if (isSoftware(event.kind) || event.kind === "privileged-software") env.charge(inner ? "intInner" : "intSame");
+  else if (event.kind !== "exception") env.charge("interrupt");
+  else env.charge(event.vector === VECTOR.PF ? "pageFault" : "exception");
+}
+
+/** What the acceptance of an event ends and begins beside EFLAGS: blocking, halt, and for #DB DR7.GD. */
+function taken(state: CpuState, event: DeliveryEvent): void {
   let blocking = state.get(CELL.interruptibility) & ~(BLOCKING.STI | BLOCKING.MOV_SS);
   if (event.kind === "nmi") blocking |= BLOCKING.NMI;
   state.set(CELL.interruptibility, blocking);
   state.set(CELL.activity, ACTIVITY.ACTIVE);
   if (event.vector === VECTOR.DB && event.kind === "exception") state.set(CELL.dr7, state.get(CELL.dr7) & ~DR7_GD);
-  if (isSoftware(event.kind) || event.kind === "privileged-software") env.charge(inner ? "intInner" : "intSame");
-  else if (event.kind !== "exception") env.charge("interrupt");
-  else env.charge(event.vector === VECTOR.PF ? "pageFault" : "exception");
 }
 
 /** What becomes of a fault met while delivering another event. */

@@ -60,6 +60,11 @@ function descriptorAddress(state: CpuState, selector: number): number {
   return (state.get(table) + (selector & 0xfff8)) >>> 0;
 }
 
+/** Linear address of the byte of a descriptor that holds its type. */
+function typeByteAddress(state: CpuState, selector: number): number {
+  return (descriptorAddress(state, selector) + 5) >>> 0;
+}
+
 /** Whether a selector's descriptor lies inside its table. */
 export function withinTable(state: CpuState, selector: number): boolean {
   const last = (selector & 0xffff) | 7;
@@ -167,7 +172,7 @@ export function isAvailableTss(rights: number): boolean {
 function setTypeBits(state: CpuState, env: Environment, selector: number, slot: number, bits: number): boolean {
   const high = state.i32[slot + 1] as number;
   if ((high & (bits << 8)) !== 0) return true;
-  const address = (descriptorAddress(state, selector) + 5) >>> 0;
+  const address = typeByteAddress(state, selector);
   env.store(address, 1, ((high >>> 8) & 0xff) | bits, ACCESS.WRITE | ACCESS.DESCRIPTOR);
   if (stopped(state)) return false;
   state.i32[slot + 1] = high | (bits << 8);
@@ -185,6 +190,18 @@ export function markAccessed(state: CpuState, env: Environment, selector: number
 /** Sets the busy bit of a TSS descriptor (SDM vol. 3, 7.2.2). */
 export function markBusy(state: CpuState, env: Environment, selector: number, slot: number): boolean {
   return setTypeBits(state, env, selector, slot, BUSY);
+}
+
+/** Clears the busy bit of the TSS descriptor of `selector`, in memory only. */
+export function clearBusy(state: CpuState, env: Environment, selector: number): void {
+  const address = typeByteAddress(state, selector);
+  const byte = env.load(address, 1, ACCESS.WRITE | ACCESS.DESCRIPTOR);
+  env.store(address, 1, byte & ~BUSY, ACCESS.WRITE | ACCESS.DESCRIPTOR);
+}
+
+/** Whether the byte of a descriptor that holds its type can be written; otherwise the page fault is signalled. */
+export function probeTypeByte(state: CpuState, env: Environment, selector: number): void {
+  env.probe(typeByteAddress(state, selector), 1, ACCESS.WRITE | ACCESS.DESCRIPTOR);
 }
 
 /** Loads a segment register from the descriptor in `slot`; no checks. */

@@ -1,13 +1,12 @@
 /**
  * Far JMP, CALL and RET (SDM vol. 2, JMP, CALL, RET; vol. 3, 5.8): to code segments, conforming or not, and through
  * call gates of both sizes, with the stack switch and parameter copy of a call to an inner level. In real-address and
- * virtual-8086 mode they are mode8086.ts's.
- * Task gates and TSSs stop as unmodelled, after their checks and their VM exit.
+ * virtual-8086 mode they are mode8086.ts's. Task gates and TSSs switch tasks (tasks.ts).
  *
  * The caller charges farJump, farCall, farReturn; `farPrivilege` is charged here. EIP is set here.
  */
 import type { Environment } from "../environment.ts";
-import { type CpuState, GPR, raise, SEG, VECTOR } from "../state.ts";
+import { type CpuState, FLAG, GPR, NO_ERROR_CODE, raise, SEG, VECTOR } from "../state.ts";
 import { segmentsAs8086, stopped } from "./checks.ts";
 import {
   descriptorBase,
@@ -46,8 +45,15 @@ import {
 } from "./stack.ts";
 import { switchTask, TASK_SOURCE } from "./tasks.ts";
 
-/** JMP far to `selector`:`offset`. */
-export function farJump(state: CpuState, env: Environment, selector: number, offset: number, width: 16 | 32): void {
+/** JMP far to `selector`:`offset`; `next` is the EIP of the following instruction, which a task switch saves. */
+export function farJump(
+  state: CpuState,
+  env: Environment,
+  selector: number,
+  offset: number,
+  width: 16 | 32,
+  next: number,
+): void {
   selector &= 0xffff;
   if (segmentsAs8086(state)) {
     farJump8086(state, selector, targetOffset(offset, width));
@@ -62,7 +68,7 @@ export function farJump(state: CpuState, env: Environment, selector: number, off
     const target = openGate(state, env, selector, true);
     if (target >= 0) enterSame(state, env, target, gateOffset(state, SLOT.gate));
   } else {
-    systemTarget(state, env, selector, rights, TASK_SOURCE.JMP);
+    systemTarget(state, env, selector, rights, TASK_SOURCE.JMP, next);
   }
 }
 
@@ -92,7 +98,7 @@ export function farCall(
     if (!isConforming(code) && dpl(code) < state.cpl) callInner(state, env, target, dpl(code), next);
     else callSame(state, env, target, gateOffset(state, SLOT.gate), gateIs32(state, SLOT.gate) ? 4 : 2, next);
   } else {
-    systemTarget(state, env, selector, rights, TASK_SOURCE.CALL);
+    systemTarget(state, env, selector, rights, TASK_SOURCE.CALL, next);
   }
 }
 
@@ -182,12 +188,26 @@ function openGate(state: CpuState, env: Environment, selector: number, jump: boo
 }
 
 /** A task gate or an available TSS; #GP(selector) for anything else. */
-function systemTarget(state: CpuState, env: Environment, selector: number, rights: number, source: number): void {
+function systemTarget(
+  state: CpuState,
+  env: Environment,
+  selector: number,
+  rights: number,
+  source: number,
+  next: number,
+): void {
   const taskGate = systemType(rights) === SYSTEM_TYPE.TASK_GATE;
   if (!taskGate && !isAvailableTss(rights)) {
     raise(state, VECTOR.GP, selectorError(selector));
   } else if (checkGatePrivilege(state, selector, rights)) {
-    switchTask(state, env, taskGate ? gateSelector(state, SLOT.code) : selector, source);
+    switchTask(state, env, {
+      selector: taskGate ? gateSelector(state, SLOT.code) : selector,
+      source,
+      returnEip: next,
+      flags: state.flags & ~FLAG.RF,
+      errorCode: NO_ERROR_CODE,
+      ext: 0,
+    });
   }
 }
 

@@ -1,12 +1,11 @@
 /**
  * IRET (SDM vol. 2, IRET/IRETD), 16- and 32-bit: in protected mode to the same level, to an outer one and to
- * virtual-8086 mode; in real-address and virtual-8086 mode. A task return (EFLAGS.NT) stops as unmodelled, after its VM
- * exit in non-root operation.
+ * virtual-8086 mode; in real-address and virtual-8086 mode. With EFLAGS.NT it switches back to the calling task (tasks.ts).
  *
  * IRET ends blocking by NMI even when it faults (vol. 3, 6.7.1), unless the VM-execution controls say otherwise.
  */
 import { ACCESS, type Environment } from "../environment.ts";
-import { BLOCKING, CELL, type CpuState, FLAG, GPR, limitCell, raise, SEG, VECTOR } from "../state.ts";
+import { BLOCKING, CELL, type CpuState, FLAG, GPR, limitCell, NO_ERROR_CODE, raise, SEG, VECTOR } from "../state.ts";
 import { segmentsAs8086, stopped } from "./checks.ts";
 import { selectorError } from "./descriptors.ts";
 import { enterVirtual8086Flags, returnFlags } from "./flags.ts";
@@ -15,15 +14,18 @@ import { checkReturnCode, commitOuter, prepareOuter, returnSame } from "./return
 import { loadStack, setCpl, stackHolds } from "./stack.ts";
 import { switchTask, TASK_SOURCE } from "./tasks.ts";
 
-/** IRET with an operand size of 16 or 32 bits. Sets EIP; charges iretSame or iretOuter, and the caller nothing. */
-export function interruptReturn(state: CpuState, env: Environment, width: 16 | 32): void {
+/**
+ * IRET with an operand size of 16 or 32 bits; `next` is the EIP of the following instruction, which a task switch
+ * saves. Sets EIP; charges iretSame, iretOuter or a task switch, and the caller nothing.
+ */
+export function interruptReturn(state: CpuState, env: Environment, width: 16 | 32, next: number): void {
   unblockNmi(state, env);
   if (segmentsAs8086(state)) {
     interruptReturn8086(state, env, width);
     return;
   }
   if ((state.flags & FLAG.NT) !== 0) {
-    taskReturn(state, env);
+    taskReturn(state, env, next);
     return;
   }
   const bytes = width / 8;
@@ -91,11 +93,20 @@ function unblockNmi(state: CpuState, env: Environment): void {
 }
 
 /** EFLAGS.NT: back to the task that the link of the current TSS names. */
-function taskReturn(state: CpuState, env: Environment): void {
+function taskReturn(state: CpuState, env: Environment, next: number): void {
   if (state.get(limitCell(SEG.tr)) < 1) {
     raise(state, VECTOR.TS, selectorError(state.selector(SEG.tr)));
     return;
   }
   const link = env.load(state.segmentBase(SEG.tr), 2, ACCESS.READ | ACCESS.DESCRIPTOR);
-  if (!stopped(state)) switchTask(state, env, link, TASK_SOURCE.IRET);
+  if (stopped(state)) return;
+  const flags = state.flags & ~FLAG.RF;
+  switchTask(state, env, {
+    selector: link,
+    source: TASK_SOURCE.IRET,
+    returnEip: next,
+    flags,
+    errorCode: NO_ERROR_CODE,
+    ext: 0,
+  });
 }

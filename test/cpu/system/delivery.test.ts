@@ -318,7 +318,6 @@ const FAILURES: readonly Failure[] = [
     (f) => f.env.readOnly.add(AT.gdt >>> 12),
     `#PF(3) at ${hex(AT.gdt + 0x28 + 5)}`,
   ],
-  ["task gate", soft, 3, gate(TASK_GATE | dplBits(3), SELECTOR.otherTss), "unmodelled"],
   ["task gate to a busy TSS", external, 3, gate(TASK_GATE, SELECTOR.tss), `#GP(${hex(SELECTOR.tss | 1)})`],
   ["task gate to the LDT", soft, 0, gate(TASK_GATE | dplBits(3), 0x4c), "#GP(4c)"],
   [
