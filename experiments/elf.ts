@@ -25,6 +25,7 @@ const MACHINES: Readonly<Record<number, string>> = {
 const TYPES: Readonly<Record<number, string>> = { 1: "a relocatable object", 3: "a shared object", 4: "a core dump" };
 
 export interface Segment {
+  readonly virtualAddress: number;
   readonly physicalAddress: number;
   readonly fileOffset: number;
   readonly fileBytes: number;
@@ -33,6 +34,7 @@ export interface Segment {
 }
 
 export interface Elf {
+  /** Physical: an entry within a segment's virtual addresses has been taken to where the segment is loaded. */
   readonly entry: number;
   readonly segments: readonly Segment[];
 }
@@ -71,6 +73,7 @@ export function readElf(bytes: Uint8Array, name: string): Elf {
     const memoryBytes = view.getUint32(at + 20, true);
     if (view.getUint32(at, true) !== PT_LOAD || memoryBytes === 0) continue;
     const segment = {
+      virtualAddress: view.getUint32(at + 8, true),
       physicalAddress: view.getUint32(at + 12, true),
       fileOffset: view.getUint32(at + 4, true),
       fileBytes: view.getUint32(at + 16, true),
@@ -83,7 +86,14 @@ export function readElf(bytes: Uint8Array, name: string): Elf {
   }
   if (segments.length === 0) fail("no segment to load (no PT_LOAD program header)");
   checkOverlap(segments, fail);
-  return { entry: view.getUint32(24, true), segments };
+  return { entry: physicalEntry(view.getUint32(24, true), segments), segments };
+}
+
+function physicalEntry(entry: number, segments: readonly Segment[]): number {
+  const home = segments.find(
+    ({ virtualAddress, fileBytes }) => entry >= virtualAddress && entry < virtualAddress + fileBytes,
+  );
+  return home === undefined ? entry : entry - home.virtualAddress + home.physicalAddress;
 }
 
 function checkOverlap(segments: readonly Segment[], fail: (what: string) => never): void {

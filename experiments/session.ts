@@ -2,12 +2,12 @@
  * A guest that runs in pieces: whoever owns the session decides how far it goes each time, sends it input between two
  * pieces, looks at it, and asks for the result at the end. How a run is cut makes no difference to it.
  */
-import { bootCpu, bootSegments } from "../sim/boot.ts";
+import { load, planBoot } from "../sim/boot.ts";
 import { TICKS_PER_CYCLE } from "../sim/clock.ts";
 import { boardFor } from "../sim/devices/board.ts";
 import { type KeyEvent, Machine, type TechniqueName } from "../sim/machine.ts";
 import type { RunEnd, RunResult } from "../sim/result.ts";
-import { guestImage } from "./images.ts";
+import { guestImage, readBios } from "./images.ts";
 import { Measurement } from "./measure.ts";
 import { SCREEN_PERIOD_SECONDS, Script } from "./script.ts";
 import type { SimulationRequest } from "./simulate.ts";
@@ -39,7 +39,16 @@ export class Session {
     this.#request = request;
     this.#limit = request.maxCycles * TICKS_PER_CYCLE;
     this.#measurement = new Measurement(request.explainRegion, request.onExit);
+    const boot = planBoot(guestImage(request.image), {
+      commandLine: request.commandLine,
+      memoryBytes: request.guestMemoryBytes,
+      ...(request.disks === undefined ? {} : { disks: request.disks }),
+      ...(request.echoScreen === undefined ? {} : { echoScreen: request.echoScreen }),
+    });
     const machine = new Machine({
+      ...(boot.cpu === null ? { firmware: readBios() } : {}),
+      disks: boot.disks,
+      firmwareFiles: boot.firmwareFiles,
       profile: request.profile,
       board: boardFor(request.profile),
       technique: request.technique as TechniqueName,
@@ -51,12 +60,7 @@ export class Session {
     });
     this.machine = machine;
     this.#measurement.attach({ ledger: machine.ledger, walks: () => machine.core.mmu.walksFromMisses });
-    const image = guestImage(request.image);
-    for (const { address, bytes } of bootSegments(image, request.commandLine, request.guestMemoryBytes)) {
-      machine.technique.writeGuest(address, bytes);
-    }
-    machine.board.firmware();
-    machine.technique.importCpu(bootCpu(image));
+    load(machine, boot);
     this.#screenPeriod = Math.round(machine.ledger.clock.ticksPerSecond * SCREEN_PERIOD_SECONDS);
     this.#script = new Script(request.script ?? [], {
       pause: () => machine.pause(),

@@ -11,8 +11,12 @@ import { Session } from "./session.ts";
 
 export interface SimulationRequest {
   readonly image: Image;
-  /** Multiboot command line, without the image's name. */
+  /** Command line of a multiboot or Linux kernel, without the image's name. */
   readonly commandLine: string;
+  /** Contents of disks beside the image. */
+  readonly disks?: readonly Uint8Array[];
+  /** What the BIOS prints on the screen, and programs through it, goes to the serial port, too. */
+  readonly echoScreen?: boolean;
   /** The processor, with `--set` applied. */
   readonly profile: Profile;
   readonly technique: string;

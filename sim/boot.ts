@@ -1,116 +1,83 @@
 /**
- * How a guest comes into memory and into the processor: the state that a boot loader leaves (Multiboot Specification
- * 0.6.96, section 3), as a value, so that it is the same under every technique.
+ * How a guest comes into memory and into the processor, as a value, so that it is the same under every technique. There are two
+ * ways. A kernel in 32-bit protected mode (multiboot, ELF32, flat) is put into memory and entered as its boot loader
+ * would have done it, the BIOS left out. A disk, or a kernel of the Linux boot protocol, is started by the BIOS, which
+ * the processor begins at its reset vector; the firmware configuration device tells it what to start.
  */
-import { CELL, CpuState, CR0, GPR, RIGHTS, SEG, X87 } from "./cpu/state.ts";
+import { biosDataAreas } from "./boot/bios-data.ts";
+import type { GuestImage, Segment } from "./boot/image.ts";
+import { linuxEntry, linuxHeader, linuxSegments } from "./boot/linux.ts";
+import { multibootSegments } from "./boot/multiboot.ts";
+import { kernelCpu } from "./boot/protected-mode.ts";
+import type { FirmwareFile } from "./devices/firmware-config.ts";
+import type { Machine } from "./machine.ts";
 import type { GuestCpu } from "./techniques/monitor.ts";
 
-/** Bytes that a loader puts into guest-physical memory. */
-export interface Segment {
-  readonly address: number;
-  readonly bytes: Uint8Array;
+export interface BootOptions {
+  /** Arguments of a multiboot or Linux kernel. */
+  readonly commandLine: string;
+  /** RAM of the guest in bytes. */
+  readonly memoryBytes: number;
+  /** Disks beside the image, or before it when the image is one; two at most with it. */
+  readonly disks?: readonly Uint8Array[];
+  /** What the BIOS prints on the screen, and programs through it, goes to COM1, too. */
+  readonly echoScreen?: boolean;
 }
 
-/** A guest image, read and checked. */
-export interface GuestImage {
-  readonly kind: "multiboot" | "elf32" | "flat";
-  /** What to copy; memory is zero elsewhere. */
+export interface Boot {
+  /** Bytes that are in memory when the guest begins; memory is zero elsewhere. */
   readonly segments: readonly Segment[];
-  readonly entry: number;
-  /** End of the loaded image, .bss included: what must fit into memory. */
-  readonly end: number;
+  /** The processor; null: as after a reset, with the BIOS in its ROM. */
+  readonly cpu: GuestCpu | null;
+  /** Contents of the primary IDE channel's disks. */
+  readonly disks: readonly Uint8Array[];
+  /** What the BIOS finds in the firmware configuration device. */
+  readonly firmwareFiles: readonly FirmwareFile[];
 }
 
-/** Multiboot: magic in EAX, and where the information structure is put: in conventional memory, below every image. */
-const MULTIBOOT_MAGIC = 0x2badb002;
-const INFORMATION = 0x9000;
-const COMMAND_LINE = 0x9100;
-const MEMORY_MAP = 0x9800;
-const LOADER_NAME = 0x9900;
-const NAME = "ringlab";
-const FLAG_MEMORY = 1 << 0;
-const FLAG_COMMAND_LINE = 1 << 2;
-const FLAG_MEMORY_MAP = 1 << 6;
-const FLAG_LOADER_NAME = 1 << 9;
-const CONVENTIONAL_BYTES = 0xa0000;
-const EXTENDED_BASE = 0x100000;
+/** The BIOS's file, and its layout (struct boot_target in workloads/bios/bios.h). */
+const TARGET = { name: "opt/ringlab/boot", bytes: 44, flags: 0, ip: 4, cs: 6, sp: 8, ss: 10, dataSegment: 12 } as const;
+const TARGET_ENTRY = 1;
+const TARGET_ECHO = 2;
 
-const FLAT = 0xffffffff;
-const CODE_RIGHTS = RIGHTS.G | RIGHTS.DB | RIGHTS.P | RIGHTS.S | 0xb;
-const DATA_RIGHTS = RIGHTS.G | RIGHTS.DB | RIGHTS.P | RIGHTS.S | 0x3;
-/** IA32_APIC_BASE after reset: enabled, bootstrap processor. */
-const APIC_BASE_RESET = 0xfee00900;
-/** IA32_PAT after reset (SDM vol. 3, 12.12.4). */
-const PAT_RESET = [0x00070406, 0x00070406] as const;
-/** Boot loaders leave selectors of a GDT that is theirs; the values mean nothing to a kernel. */
-const LOADER_CODE = 0x08;
-const LOADER_DATA = 0x10;
-
-/** Everything that is written into guest memory for an image and its command line. */
-export function bootSegments(image: GuestImage, commandLine: string, memoryBytes: number): Segment[] {
-  const segments = [...image.segments];
-  if (image.kind !== "multiboot") return segments;
-  const information = new Uint8Array(96);
-  const view = new DataView(information.buffer);
-  view.setUint32(0, FLAG_MEMORY | FLAG_COMMAND_LINE | FLAG_MEMORY_MAP | FLAG_LOADER_NAME, true);
-  view.setUint32(4, CONVENTIONAL_BYTES / 1024, true);
-  view.setUint32(8, (memoryBytes - EXTENDED_BASE) / 1024, true);
-  view.setUint32(16, COMMAND_LINE, true);
-  view.setUint32(44, 48, true);
-  view.setUint32(48, MEMORY_MAP, true);
-  view.setUint32(64, LOADER_NAME, true);
-  segments.push({ address: INFORMATION, bytes: information });
-  segments.push({ address: COMMAND_LINE, bytes: text(commandLine) });
-  segments.push({ address: LOADER_NAME, bytes: text(NAME) });
-  segments.push({ address: MEMORY_MAP, bytes: memoryMap(memoryBytes) });
-  return segments;
-}
-
-/** Two available ranges: conventional and extended memory. */
-function memoryMap(memoryBytes: number): Uint8Array {
-  const map = new Uint8Array(48);
-  const view = new DataView(map.buffer);
-  const ranges = [
-    [0, CONVENTIONAL_BYTES],
-    [EXTENDED_BASE, memoryBytes - EXTENDED_BASE],
-  ] as const;
-  for (const [n, [base, length]] of ranges.entries()) {
-    view.setUint32(n * 24, 20, true);
-    view.setUint32(n * 24 + 4, base, true);
-    view.setUint32(n * 24 + 12, length, true);
-    view.setUint32(n * 24 + 20, 1, true);
+/** How an image is started on a machine with these options. */
+export function planBoot(image: GuestImage, options: BootOptions): Boot {
+  const { commandLine, memoryBytes } = options;
+  const target = new DataView(new ArrayBuffer(TARGET.bytes));
+  const flags = options.echoScreen === true ? TARGET_ECHO : 0;
+  target.setUint32(TARGET.flags, flags, true);
+  const firmwareFiles = [{ name: TARGET.name, bytes: new Uint8Array(target.buffer) }];
+  const disks = options.disks ?? [];
+  switch (image.kind) {
+    case "disk":
+      return { segments: [], cpu: null, disks: [image.bytes, ...disks], firmwareFiles };
+    case "bzimage": {
+      const entry = linuxEntry(linuxHeader(image.setup));
+      target.setUint32(TARGET.flags, flags | TARGET_ENTRY, true);
+      target.setUint16(TARGET.ip, entry.ip, true);
+      target.setUint16(TARGET.cs, entry.cs, true);
+      target.setUint16(TARGET.sp, entry.sp, true);
+      target.setUint16(TARGET.ss, entry.segment, true);
+      target.setUint16(TARGET.dataSegment, entry.segment, true);
+      return { segments: linuxSegments(image, commandLine, memoryBytes), cpu: null, disks, firmwareFiles };
+    }
+    default: {
+      const surroundings = { commandLine, memoryBytes, disks: disks.length };
+      const loaded = image.kind === "multiboot" ? multibootSegments(image, surroundings) : image.segments;
+      return {
+        segments: [...biosDataAreas(disks.length), ...loaded],
+        cpu: kernelCpu(image),
+        disks,
+        firmwareFiles,
+      };
+    }
   }
-  return map;
 }
 
-function text(value: string): Uint8Array {
-  return new Uint8Array([...value].map((c) => c.charCodeAt(0) & 0x7f).concat(0));
-}
-
-/** The processor as the loader leaves it: 32-bit protected mode, flat segments, paging and interrupts off. */
-export function bootCpu(image: GuestImage): GuestCpu {
-  const state = new CpuState();
-  state.set(CELL.cr0, CR0.PE | CR0.ET);
-  state.flags = 2;
-  // As firmware leaves it: FNINIT.
-  state.set(X87.control, 0x37f);
-  state.eip = image.entry;
-  state.setSegment(SEG.cs, LOADER_CODE, 0, FLAT, CODE_RIGHTS);
-  for (const segment of [SEG.es, SEG.ss, SEG.ds, SEG.fs, SEG.gs]) {
-    state.setSegment(segment, LOADER_DATA, 0, FLAT, DATA_RIGHTS);
-  }
-  state.setSegment(SEG.ldtr, 0, 0, 0xffff, RIGHTS.UNUSABLE);
-  state.setSegment(SEG.tr, 0, 0, 0xffff, RIGHTS.P | 0xb);
-  state.set(CELL.idtrLimit, 0xffff);
-  state.set(CELL.gdtrLimit, 0xffff);
-  state.set(CELL.dr6, 0xffff0ff0);
-  state.set(CELL.dr7, 0x400);
-  state.set(CELL.apicBase, APIC_BASE_RESET);
-  state.i32[CELL.pat] = PAT_RESET[0];
-  state.i32[CELL.pat + 1] = PAT_RESET[1];
-  if (image.kind === "multiboot") {
-    state.set(GPR.eax, MULTIBOOT_MAGIC);
-    state.set(GPR.ebx, INFORMATION);
-  }
-  return { cpu: state.save() };
+/** Loads a machine that was made with the boot's disks and firmware files, and with the BIOS if there is no processor. */
+export function load(machine: Machine, { segments, cpu }: Pick<Boot, "segments" | "cpu">): void {
+  for (const { address, bytes } of segments) machine.technique.writeGuest(address, bytes);
+  if (cpu === null) return;
+  machine.board.firmware();
+  machine.technique.importCpu(cpu);
 }

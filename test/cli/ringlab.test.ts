@@ -283,7 +283,7 @@ describe("bad input is one line with its own exit status", () => {
       "what is no image",
       () => ["boot", fileWith("x.bin", "hello")],
       15,
-      /x\.bin: neither ELF nor multiboot; .*--load-address/,
+      /x\.bin: neither ELF nor multiboot .*--load-address/,
     ],
     [
       "bare hardware over shadow tables",

@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import { checkFits, classify, guestImage, readImage } from "../../experiments/images.ts";
 import { IMAGES_FOLDER } from "../../experiments/paths.ts";
 import { Problem } from "../../experiments/problem.ts";
+import type { KernelImage } from "../../sim/boot/image.ts";
 
 const inElf = new Uint8Array(readFileSync(join(IMAGES_FOLDER, "in.elf")));
 
@@ -79,7 +80,11 @@ describe("files that cannot be loaded", () => {
       elf([0x100000, 64], [0x100020, 64]),
       /^x: segments overlap at physical address 100020h/,
     ],
-    ["text", new TextEncoder().encode("hello"), /^x: neither ELF nor multiboot; .*--load-address/],
+    [
+      "text",
+      new TextEncoder().encode("hello"),
+      /^x: neither ELF nor multiboot nor a Linux kernel, and no disk .*--load-address/,
+    ],
   ];
   test.each(cases)("%s", (_, bytes, message) => {
     const found = problem(() => classify(bytes, "x"));
@@ -106,7 +111,7 @@ test("a flat image may not lie in the hole below 1 MB", () => {
 });
 
 test("an image becomes segments to copy, an entry, and the end of what it needs", () => {
-  const image = guestImage(classify(elf([0x100000, 64], [0x200000, 4096]), "x"));
+  const image = guestImage(classify(elf([0x100000, 64], [0x200000, 4096]), "x")) as KernelImage;
   expect(image).toMatchObject({ kind: "elf32", entry: 0x100000, end: 0x201000 });
   expect(image.segments.map((segment) => [segment.address, segment.bytes.length])).toEqual([
     [0x100000, 4],
@@ -117,7 +122,7 @@ test("an image becomes segments to copy, an entry, and the end of what it needs"
     ...{ kind: "flat", entry: 0x7c00, end: 0x7c02 },
     segments: [{ address: 0x7c00, bytes: new Uint8Array([0x90, 0xf4]) }],
   });
-  const kernel = guestImage(readImage(join(IMAGES_FOLDER, "in.elf")));
+  const kernel = guestImage(readImage(join(IMAGES_FOLDER, "in.elf"))) as KernelImage;
   expect(kernel.entry).toBeGreaterThanOrEqual(0x100000);
   expect(kernel.end).toBeLessThan(16 * 2 ** 20);
 });

@@ -2,7 +2,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Elf, readElf } from "../../experiments/elf.ts";
-import { bootCpu, bootSegments, type GuestImage } from "../../sim/boot.ts";
+import type { KernelImage } from "../../sim/boot/image.ts";
+import { planBoot } from "../../sim/boot.ts";
 import { TICKS_PER_CYCLE } from "../../sim/clock.ts";
 import { profileNamed } from "../../sim/cpu/profiles/catalogue.ts";
 import { CELL, CpuState, FLAG, GPR, SEGMENT_NAMES } from "../../sim/cpu/state.ts";
@@ -62,7 +63,7 @@ export interface Rig {
   readonly serial: number[];
 }
 
-function readImage(guest: string): GuestImage {
+function readImage(guest: string): KernelImage {
   const bytes = new Uint8Array(readFileSync(join(imagesFolder, `${guest}.elf`)));
   const elf: Elf = readElf(bytes, guest);
   return {
@@ -103,7 +104,7 @@ export function boot(setup: Setup): Rig {
   const rig = emptyMachine(setup);
   const { machine } = rig;
   const code = setup.code ?? new Uint8Array();
-  const image: GuestImage =
+  const image: KernelImage =
     setup.guest === undefined
       ? {
           kind: "flat",
@@ -113,12 +114,11 @@ export function boot(setup: Setup): Rig {
         }
       : readImage(setup.guest);
   const commandLine = setup.commandLine ?? (setup.guest === undefined ? "" : shortCommandLine(setup.guest));
-  for (const { address, bytes } of bootSegments(image, commandLine, machine.guestBytes)) {
-    machine.technique.writeGuest(address, bytes);
-  }
+  const { segments, cpu } = planBoot(image, { commandLine, memoryBytes: machine.guestBytes });
+  for (const { address, bytes } of segments) machine.technique.writeGuest(address, bytes);
   machine.board.firmware();
   const state = new CpuState();
-  state.restore(bootCpu(image).cpu);
+  if (cpu !== null) state.restore(cpu.cpu);
   setup.prepare?.(state);
   machine.technique.importCpu({ cpu: state.save() });
   return rig;
