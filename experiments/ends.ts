@@ -2,9 +2,11 @@
 import type { RunEnd } from "../sim/result.ts";
 import { Problem } from "./problem.ts";
 
-/** The problem that an end is, null for a guest that exited with status 0. `name` says which run it was. */
+/** The problem that an end is, null for a guest that exited with status 0 or switched its machine off. `name` says which run it was. */
 export function problemOf(end: RunEnd, name: string, maxCycles: number): Problem | null {
   switch (end.kind) {
+    case "power-off":
+      return null;
     case "exit":
       if (end.status === 0) return null;
       return new Problem(

@@ -141,6 +141,7 @@ export class Machine {
         write: (address: number, bytes: Uint8Array) => this.technique.dma.write(address, bytes),
       },
       onReset: () => this.reset(),
+      onPowerOff: () => this.#finish({ kind: "power-off" }),
       onA20: (open: boolean) => this.technique.gateA20(open),
       ...(options.disks === undefined ? {} : { disks: options.disks }),
       ...(options.firmwareFiles === undefined ? {} : { firmwareFiles: options.firmwareFiles }),

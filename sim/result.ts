@@ -7,6 +7,8 @@ import type { AccountTotal } from "./ledger.ts";
 export type RunEnd =
   /** The guest wrote its status to the debug-exit port. */
   | { readonly kind: "exit"; readonly status: number }
+  /** The guest switched the machine off by ACPI's registers (S5). */
+  | { readonly kind: "power-off" }
   | { readonly kind: "triple-fault"; readonly cs: number; readonly eip: number; readonly detail: string }
   /** HLT, and nothing can wake the processor: interrupts are off. Or it is asleep: they are on, but no device has one to
    * come; only input from outside would wake it, and another call goes on. */

@@ -21,6 +21,8 @@ export const BOARD_COSTS = {
   northBridgePortRead: "IN from the PCI configuration ports CF8h to CFFh, and from the display's",
   northBridgePortWrite: "OUT to the PCI configuration ports and the display's",
   interruptAcknowledge: "interrupt acknowledge cycle to the 8259s",
+  ioApicRead: "read of a register of the I/O APIC",
+  ioApicWrite: "write to a register of the I/O APIC",
   displayRead: "read of the display's memory",
   displayWrite: "write to the display's memory",
   absentMemoryRead: "read of physical address space that nothing claims",
@@ -75,6 +77,8 @@ const REFERENCE_COSTS: Readonly<Record<BoardCostName, Sourced>> = {
   ),
   northBridgePortWrite: derived(NORTH_BRIDGE, "as northBridgePortRead", "ns"),
   interruptAcknowledge: derived(CHIPSET, "as chipsetPortRead: the same way to the south bridge and back", "ns"),
+  ioApicRead: derived(CHIPSET, "as chipsetPortRead: it is in the south bridge too", "ns"),
+  ioApicWrite: derived(NORTH_BRIDGE, "posted: the front-side bus transaction alone, as northBridgePortWrite", "ns"),
   displayRead: derived(NORTH_BRIDGE, "as northBridgePortRead: the link from there to the display is not counted", "ns"),
   displayWrite: derived(NORTH_BRIDGE, "as displayRead", "ns"),
   absentMemoryRead: derived(

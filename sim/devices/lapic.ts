@@ -2,13 +2,14 @@
  * The local APIC of a one-processor machine in xAPIC mode, as the Pentium 4 and Core 2 have it (SDM vol. 3, chapter 11):
  * 4 KB of registers, each 32 bits at a multiple of 16.
  *
- * Simplifications: there is no other processor and no I/O APIC, so interrupt commands reach this processor or nobody;
+ * Simplifications: there is no other processor, so interrupt commands reach this processor or nobody;
  * SMI, INIT and start-up commands to oneself are ignored; the thermal and performance-counter entries are registers
  * without a source. Accesses other than aligned 32-bit ones are undefined in the manual: here narrower reads give part
  * of the register, narrower writes do nothing.
  */
 import type { Timed } from "../clock.ts";
 import { ApicTimer, type ApicTimerState } from "./apic-timer.ts";
+import type { InterruptMessage } from "./io-apic.ts";
 import type { Frequency, TimeBase } from "./time.ts";
 
 /** Register offsets (SDM vol. 3, table 11-1). */
@@ -86,6 +87,8 @@ export interface LocalApicParts {
   readonly busClock: Frequency;
   /** An NMI is delivered to the processor. */
   readonly onNmi: () => void;
+  /** A level-triggered interrupt has ended: the EOI message to the I/O APICs. */
+  readonly onEndOfInterrupt?: (vector: number) => void;
 }
 
 /** Highest vector in a 256-bit register, -1 when it is empty. */
@@ -110,6 +113,7 @@ export class LocalApic implements Timed {
   readonly #id: number;
   readonly #time: TimeBase;
   readonly #onNmi: () => void;
+  readonly #onEndOfInterrupt: (vector: number) => void;
   readonly #timer: ApicTimer;
   readonly #irr = new Uint32Array(8);
   readonly #isr = new Uint32Array(8);
@@ -130,6 +134,7 @@ export class LocalApic implements Timed {
     this.#id = parts.id;
     this.#time = parts.time;
     this.#onNmi = parts.onNmi;
+    this.#onEndOfInterrupt = parts.onEndOfInterrupt ?? (() => undefined);
     this.#timer = new ApicTimer(parts.busClock, parts.time.ticksPerSecond);
     this.#lvt.fill(LVT.masked);
   }
@@ -226,6 +231,17 @@ export class LocalApic implements Timed {
     const rises = high && this.#lint[pin] !== true;
     this.#lint[pin] = high;
     if (rises) this.#lintRequest(LINT0 + pin);
+  }
+
+  /** A message of the I/O APIC; whether this processor is its destination and has accepted it. */
+  receive(message: InterruptMessage): boolean {
+    const { vector, mode, destination, logical, level } = message;
+    if (!this.#isAddressed(destination, logical)) return false;
+    if (mode === MODE.nmi) {
+      this.#onNmi();
+      return true;
+    }
+    return (mode === MODE.fixed || mode === MODE.lowestPriority) && this.#accept(vector, level);
   }
 
   nextDeadline(): number {
@@ -380,15 +396,16 @@ export class LocalApic implements Timed {
     this.#accept(entry & 0xff, level);
   }
 
-  /** Takes a fixed interrupt into the IRR. */
-  #accept(vector: number, levelTriggered: boolean): void {
-    if ((this.#svr & SVR_ENABLE) === 0) return;
+  /** Takes a fixed interrupt into the IRR, unless its vector is illegal or the APIC software-disabled. */
+  #accept(vector: number, levelTriggered: boolean): boolean {
+    if ((this.#svr & SVR_ENABLE) === 0) return false;
     if (vector < FIRST_LEGAL_VECTOR) {
       this.#error(ESR.receiveIllegalVector);
-      return;
+      return false;
     }
     assign(this.#irr, vector, true);
     assign(this.#tmr, vector, levelTriggered);
+    return true;
   }
 
   #endOfInterrupt(): void {
@@ -402,6 +419,7 @@ export class LocalApic implements Timed {
       this.#lvt[LINT0 + pin] = entry & ~LVT.remoteIrr;
       if (this.#lint[pin] === true) this.#lintRequest(LINT0 + pin);
     }
+    this.#onEndOfInterrupt(vector);
   }
 
   /** Interrupt command register (SDM vol. 3, 11.6.1). */
@@ -421,12 +439,16 @@ export class LocalApic implements Timed {
   #isDestination(): boolean {
     const shorthand = (this.#icrLow >> 18) & 3;
     if (shorthand !== 0) return shorthand !== 3;
-    const destination = this.#icrHigh >>> 24;
+    return this.#isAddressed(this.#icrHigh >>> 24, (this.#icrLow & 0x800) !== 0);
+  }
+
+  /** Message destination address (SDM vol. 3, 11.6.2). */
+  #isAddressed(destination: number, logical: boolean): boolean {
     if (destination === 0xff) return true;
-    if ((this.#icrLow & 0x800) === 0) return destination === this.#id;
-    const logical = this.#ldr >>> 24;
-    if (this.#dfr >>> 28 === 0xf) return (logical & destination) !== 0;
-    return logical >> 4 === destination >> 4 && (logical & destination & 0xf) !== 0;
+    if (!logical) return destination === this.#id;
+    const own = this.#ldr >>> 24;
+    if (this.#dfr >>> 28 === 0xf) return (own & destination) !== 0;
+    return own >> 4 === destination >> 4 && (own & destination & 0xf) !== 0;
   }
 
   /** An error is recorded, and interrupts when its entry is open. */

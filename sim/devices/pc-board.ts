@@ -5,10 +5,13 @@
  * An access takes its time first and happens at its end: what falls due until then has happened when the device
  * is looked at. Absent ports and unclaimed addresses read all ones, and writes to them vanish.
  *
+ * Every IRQ goes to the 8259s and to an input of the I/O APIC, which sends messages to the local APIC (io-apic.ts).
+ *
  *     8254 OUT0 -- IRQ0 |                                      | INTR when the APIC is disabled (IA32_APIC_BASE[11])
  *     COM2 -------- IRQ3 | 8259 pair -- INT -- LINT0 local APIC |
  *     COM1 -------- IRQ4 |                    (ExtINT: virtual wire)
  *     RTC --------- IRQ8 |
+ *     ACPI -- SCI - IRQ9 |
  *     ATA disks - IRQ14, 15 | (two channels; their bus master is placed in the port space by PCI function 31.1)
  *     8042 ---- IRQ1, 12 | 8042, ports 92h, CF9h -- A20, reset (callbacks: both are the processor's)
  *
@@ -16,6 +19,7 @@
  */
 import { Alarms, nanosecondsToTicks, TICKS_PER_CYCLE, type Timed } from "../clock.ts";
 import type { Bus, BusCharge } from "../cpu/bus.ts";
+import { ACPI_PORTS, AcpiPm, type AcpiPmState, SCI_IRQ } from "./acpi-pm.ts";
 import type { BoardFile, BusCost, BusTicks } from "./board.ts";
 import { CONSOLE_PORT, DEBUG_EXIT_PORT, DebugConsole, DebugExit, DIGEST_PORT, DigestPort } from "./debug.ts";
 import { DiskImage } from "./disk-image.ts";
@@ -27,17 +31,21 @@ import {
   type FirmwareConfigState,
   type FirmwareFile,
 } from "./firmware-config.ts";
+import { DmaPages, I8237, type I8237State, PAGE_FIRST_PORT, PAGE_LAST_PORT } from "./i8237.ts";
 import { I8254, type I8254State } from "./i8254.ts";
-import { I8259Pair, type I8259PairState } from "./i8259.ts";
+import { I8259Pair, type I8259PairState, type InterruptLine } from "./i8259.ts";
 import { IDE_CHANNELS, IdeChannel, type IdeState } from "./ide.ts";
 import { BUS_MASTER_PORTS, type BusMasterState, IdeBusMaster } from "./ide-bus-master.ts";
+import { IO_APIC_BASE, IO_APIC_BYTES, IoApic, type IoApicState, inputOfIrq } from "./io-apic.ts";
 import { KeyboardController, type KeyboardControllerState } from "./keyboard-controller.ts";
 import { APIC, LocalApic, type LocalApicState } from "./lapic.ts";
 import {
+  ACPI_CONTROL_ENABLE,
   PCI_COMMAND_IO,
   PCI_FIRST_PORT,
   PCI_FUNCTIONS,
   PCI_IDE,
+  PCI_ISA_BRIDGE,
   PCI_LAST_PORT,
   PciConfiguration,
   type PciState,
@@ -90,6 +98,8 @@ export interface PcBoardParts {
   readonly onChange?: () => void;
   /** The guest has written to the debug-exit port. */
   readonly onExit?: () => void;
+  /** The guest has switched the machine off. */
+  readonly onPowerOff?: () => void;
   /** Gate A20 has opened or closed; at power-on it is open. Address line 20 is the processor's. */
   readonly onA20?: (open: boolean) => void;
   /** Software has asked for a reset of the processor. */
@@ -109,6 +119,10 @@ export interface PcBoardState {
   readonly ide: readonly IdeState[];
   readonly busMaster: BusMasterState;
   readonly apic: LocalApicState;
+  readonly ioApic: IoApicState;
+  readonly power: AcpiPmState;
+  readonly isaDma: readonly I8237State[];
+  readonly dmaPages: readonly number[];
   readonly com1: UartState;
   readonly com2: UartState;
   readonly post: number;
@@ -132,6 +146,10 @@ export class PcBoard implements Bus, Timed {
   readonly ide: readonly IdeChannel[];
   readonly busMaster: IdeBusMaster;
   readonly apic: LocalApic;
+  readonly ioApic: IoApic;
+  readonly power: AcpiPm;
+  readonly isaDma: readonly I8237[] = [new I8237(0, 1), new I8237(0xc0, 2)];
+  readonly dmaPages = new DmaPages();
   readonly com1: Uart16550;
   readonly com2: Uart16550;
   readonly post = new PostRegister();
@@ -156,24 +174,31 @@ export class PcBoard implements Bus, Timed {
       onNmi: () => {
         this.#nmi = true;
       },
+      onEndOfInterrupt: (vector) => this.ioApic.endOfInterrupt(vector),
     });
-    this.pic = new I8259Pair((level) => this.apic.setLint(0, level));
-    const pic = this.pic;
+    this.ioApic = new IoApic((message) => this.apic.receive(message));
+    this.pic = new I8259Pair((level) => {
+      this.apic.setLint(0, level);
+      this.ioApic.setInput(0, level);
+    });
+    const { pic, ioApic } = this;
     const irq0 = {
-      set: pic.line(0).set,
+      set: this.#irq(0).set,
+      // An edge that waits in the 8259 holds up the next one, unless the I/O APIC takes each as it comes.
       get requested(): boolean {
-        return pic.isRequested(0);
+        return pic.isRequested(0) && ioApic.isMasked(inputOfIrq(0));
       },
       get masked(): boolean {
-        return pic.isMasked(0);
+        return pic.isMasked(0) && ioApic.isMasked(inputOfIrq(0));
       },
     };
+    this.power = new AcpiPm({ time, sci: this.#irq(SCI_IRQ), onPowerOff: () => parts.onPowerOff?.() });
     this.timer = new I8254(time, irq0, parts.timerPhase);
     const images = (parts.disks ?? []).map((base) => new DiskImage(base));
     if (images.length > 4) throw new Error(`${images.length} disks: the IDE channels take four`);
     this.ide = IDE_CHANNELS.map(({ irq }, n) => {
       const here = images.slice(2 * n, 2 * n + 2);
-      return new IdeChannel(here, pic.line(irq), () => this.busMaster.activity(n));
+      return new IdeChannel(here, this.#irq(irq), () => this.busMaster.activity(n));
     });
     const megahertz = time.ticksPerSecond / TICKS_PER_CYCLE / 1e6;
     this.busMaster = new IdeBusMaster({
@@ -185,15 +210,15 @@ export class PcBoard implements Bus, Timed {
       },
       now: () => time.now(),
     });
-    this.rtc = new Rtc(time, pic.line(8), parts.startDate ?? DEFAULT_START_DATE, {
+    this.rtc = new Rtc(time, this.#irq(8), parts.startDate ?? DEFAULT_START_DATE, {
       memoryBytes: parts.memoryBytes ?? 0x10_0000,
       disk: images[0]?.geometry ?? null,
     });
     const onA20 = (): void => this.#gateA20();
     const onReset = (): void => parts.onReset?.();
     this.keyboardController = new KeyboardController({
-      keyboardLine: pic.line(1),
-      mouseLine: pic.line(12),
+      keyboardLine: this.#irq(1),
+      mouseLine: this.#irq(12),
       onA20,
       onReset,
     });
@@ -207,16 +232,20 @@ export class PcBoard implements Bus, Timed {
       files: parts.firmwareFiles ?? [],
     });
     this.exit = new DebugExit(() => parts.onExit?.());
-    for (const source of [this.timer, this.apic, this.com1, this.com2, this.rtc, this.busMaster])
-      this.#alarms.add(source);
+    const { apic, com1, com2, rtc, busMaster, power } = this;
+    for (const source of [this.timer, apic, com1, com2, rtc, busMaster, power]) this.#alarms.add(source);
     this.#claimPorts();
     this.reset();
   }
 
   /** Power-on and RESET: every device as its data sheet says. The laboratory's own ports keep what they were told. */
   reset(): void {
+    this.ioApic.reset();
     this.pic.reset();
     this.apic.reset();
+    this.power.reset();
+    for (const controller of this.isaDma) controller.reset();
+    this.dmaPages.reset();
     this.timer.reset();
     this.rtc.reset();
     this.keyboardController.reset();
@@ -248,6 +277,8 @@ export class PcBoard implements Bus, Timed {
     write(pic, 0x21, 0x08, 0x04, 0x01, 0xff);
     write(pic, 0xa0, 0x11);
     write(pic, 0xa1, 0x70, 0x02, 0x01, 0xff);
+    // The SCI is level-triggered.
+    write(pic, 0x4d1, 1 << (SCI_IRQ - 8));
     write(timer, 0x43, 0x36);
     write(timer, 0x40, 0, 0);
     write(timer, 0x43, 0x54);
@@ -272,6 +303,10 @@ export class PcBoard implements Bus, Timed {
       ide: this.ide.map((channel) => channel.save()),
       busMaster: this.busMaster.save(),
       apic: this.apic.save(),
+      ioApic: this.ioApic.save(),
+      power: this.power.save(),
+      isaDma: this.isaDma.map((controller) => controller.save()),
+      dmaPages: this.dmaPages.save(),
       com1: this.com1.save(),
       com2: this.com2.save(),
       post: this.post.save(),
@@ -286,7 +321,7 @@ export class PcBoard implements Bus, Timed {
 
   /** Restores what `save` gave; the time base must stand where it stood then. Does not report `a20` through `onA20`. */
   restore(data: PcBoardState): void {
-    // The local APIC last: the 8259s drive its LINT0.
+    // The APICs last: the 8259s drive their inputs.
     this.pic.restore(data.pic);
     this.timer.restore(data.timer);
     this.rtc.restore(data.rtc);
@@ -300,6 +335,10 @@ export class PcBoard implements Bus, Timed {
     this.#a20 = this.#a20Inputs();
     this.com1.restore(data.com1);
     this.com2.restore(data.com2);
+    this.power.restore(data.power);
+    for (const [n, controller] of this.isaDma.entries()) controller.restore(data.isaDma[n] as I8237State);
+    this.dmaPages.restore(data.dmaPages);
+    this.ioApic.restore(data.ioApic);
     this.apic.restore(data.apic);
     this.post.restore(data.post);
     this.firmwareConfig.restore(data.firmwareConfig);
@@ -351,7 +390,8 @@ export class PcBoard implements Bus, Timed {
 
   readMemory(address: number, bytes: number): number {
     const offset = this.#apicOffset(address);
-    if (offset < 0) return this.#readSharedMemory(address, bytes);
+    if (offset < 0)
+      return isIoApic(address) ? this.#readIoApic(address, bytes) : this.#readSharedMemory(address, bytes);
     this.#wait("apicRead");
     const value = this.apic.read(offset, bytes);
     this.#parts.onChange?.();
@@ -360,6 +400,12 @@ export class PcBoard implements Bus, Timed {
 
   writeMemory(address: number, bytes: number, value: number): void {
     const offset = this.#apicOffset(address);
+    if (offset < 0 && isIoApic(address)) {
+      this.#wait("ioApicWrite");
+      this.ioApic.write(address - IO_APIC_BASE, bytes, value);
+      this.#parts.onChange?.();
+      return;
+    }
     if (offset < 0) {
       const display = this.vga.claims(address);
       this.#wait(display ? "displayWrite" : "absentMemoryWrite");
@@ -373,12 +419,12 @@ export class PcBoard implements Bus, Timed {
 
   get interruptLine(): boolean {
     if (!this.#apicEnabled()) return this.pic.intr;
-    return this.apic.deliverable >= 0 || this.apic.externalInterrupt;
+    return this.apic.deliverable >= 0 || this.#externalInterrupt();
   }
 
   acknowledgeInterrupt(): number {
     this.synchronize();
-    if (this.#apicEnabled() && (this.apic.deliverable >= 0 || !this.apic.externalInterrupt)) {
+    if (this.#apicEnabled() && (this.apic.deliverable >= 0 || !this.#externalInterrupt())) {
       return this.apic.acknowledge();
     }
     const vector = this.pic.acknowledge();
@@ -394,11 +440,27 @@ export class PcBoard implements Bus, Timed {
     this.#nmi = false;
   }
 
+  /** A request of the 8259s reaches the processor: through LINT0, or through the I/O APIC. */
+  #externalInterrupt(): boolean {
+    return this.apic.externalInterrupt || this.ioApic.externalInterrupt;
+  }
+
+  /** An ISA interrupt line: to the 8259s, and to its input of the I/O APIC. */
+  #irq(irq: number): InterruptLine {
+    const line = this.pic.line(irq);
+    return {
+      set: (level) => {
+        line.set(level);
+        this.ioApic.setInput(inputOfIrq(irq), level);
+      },
+    };
+  }
+
   #serial(port: 1 | 2, irq: number): Uart16550 {
     const { board, time, onSerial } = this.#parts;
     return new Uart16550({
       time,
-      line: this.pic.line(irq),
+      line: this.#irq(irq),
       transmitter: board.serialTransmitter,
       onTransmit: (byte) => onSerial?.(port, byte),
     });
@@ -418,6 +480,7 @@ export class PcBoard implements Bus, Timed {
   #claimPorts(): void {
     const { pic, timer } = this;
     const ranges: readonly (readonly [first: number, last: number, bus: PortBus, device: PortDevice | null])[] = [
+      [0x00, 0x0f, "chipset", this.isaDma[0] as I8237],
       [0x20, 0x21, "chipset", pic],
       [0x40, 0x43, "chipset", timer],
       [0x60, 0x60, "slow", this.keyboardController],
@@ -425,8 +488,10 @@ export class PcBoard implements Bus, Timed {
       [0x64, 0x64, "slow", this.keyboardController],
       [0x70, 0x71, "chipset", this.rtc],
       [0x80, 0x80, "slow", this.post],
+      [PAGE_FIRST_PORT, PAGE_LAST_PORT, "chipset", this.dmaPages],
       [PORT_92, PORT_92, "chipset", this.port92],
       [0xa0, 0xa1, "chipset", pic],
+      [0xc0, 0xdf, "chipset", this.isaDma[1] as I8237],
       [CONSOLE_PORT, CONSOLE_PORT, "slow", this.console],
       [DEBUG_EXIT_PORT, DEBUG_EXIT_PORT + 3, "slow", this.exit],
       [0x2f8, 0x2ff, "slow", this.com2],
@@ -452,6 +517,16 @@ export class PcBoard implements Bus, Timed {
     const first = this.pci.read16(PCI_IDE.selector, PCI_IDE.busMasterBase) & ~(BUS_MASTER_PORTS - 1);
     const place = { first, last: first + BUS_MASTER_PORTS - 1, bus: "chipset" } as const;
     this.#ports.place(this.busMaster, enabled && first !== 0 ? place : null);
+    const { selector, acpiBase, acpiControl } = PCI_ISA_BRIDGE;
+    const acpi = this.pci.read16(selector, acpiBase) & ~(ACPI_PORTS - 1);
+    const answers = (this.pci.read16(selector, acpiControl) & ACPI_CONTROL_ENABLE) !== 0 && acpi !== 0;
+    const acpiPlace = { first: acpi, last: acpi + ACPI_PORTS - 1, bus: "chipset" } as const;
+    this.#ports.place(this.power, answers ? acpiPlace : null);
+  }
+
+  #readIoApic(address: number, bytes: number): number {
+    this.#wait("ioApicRead");
+    return this.ioApic.read(address - IO_APIC_BASE, bytes);
   }
 
   #readSharedMemory(address: number, bytes: number): number {
@@ -496,6 +571,10 @@ export class PcBoard implements Bus, Timed {
     this.#apicWasEnabled = enabled;
     return enabled;
   }
+}
+
+function isIoApic(address: number): boolean {
+  return address >= IO_APIC_BASE && address < IO_APIC_BASE + IO_APIC_BYTES;
 }
 
 /** Memory of a board that has none. */

@@ -9,6 +9,7 @@
  * Left out: interrupts by PCI, buses behind bridges, special cycles (device 31, function 7), extended configuration
  * space.
  */
+import { ACPI_BASE } from "./acpi-pm.ts";
 import { allOnes, type PortDevice } from "./ports.ts";
 
 export const PCI_FIRST_PORT = 0xcf8;
@@ -60,6 +61,9 @@ const PIRQ_REGISTERS = [0x60, 0x61, 0x62, 0x63, 0x68, 0x69, 0x6a, 0x6b].map((off
 
 /** Device and function as in bits 15:8 of the address. */
 const selectorOf = (device: number, fn: number): number => (device << 3) | fn;
+/** The ISA bridge, and where it says that the ACPI registers are and whether they answer. */
+export const PCI_ISA_BRIDGE = { selector: selectorOf(31, 0), acpiBase: 0x40, acpiControl: 0x44 } as const;
+export const ACPI_CONTROL_ENABLE = 0x80;
 /** The IDE function, and its registers that have an effect. */
 export const PCI_IDE = { selector: selectorOf(31, 1), command: 0x04, busMasterBase: 0x20 } as const;
 /** Command: the function answers in the port space. */
@@ -95,7 +99,13 @@ export const PCI_FUNCTIONS: readonly PciFunction[] = [
     multifunction: true,
     command: 0x0007,
     commandWritable: SERR,
-    registers: PIRQ_REGISTERS,
+    registers: [
+      // PMBASE: 128 ports; ACPI_CNTL: enabled, SCI on IRQ9
+      [0x40, 0x01, 0x80],
+      [0x41, ACPI_BASE >> 8, 0xff],
+      [0x44, ACPI_CONTROL_ENABLE, 0x87],
+      ...PIRQ_REGISTERS,
+    ],
   },
   {
     name: "IDE controller of the ICH7, with two channels fixed to the compatible ports",
