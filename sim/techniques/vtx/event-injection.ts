@@ -108,6 +108,14 @@ export class EventInjection {
 }
 
 /**
+ * Whether VM entry takes the event: bits 31:15 of its error code must be 0 (27.2.1.3), which they are not in the error
+ * code of a selector of 8000h or above.
+ */
+export function isInjectable({ errorCode }: VmxEvent): boolean {
+  return errorCode === NO_ERROR_CODE || errorCode >>> 15 === 0;
+}
+
+/**
  * Whether an event whose delivery a fault interrupted pushes RF = 0. The exit has saved RF = 1, for the fault; the event
  * itself pushes 1 only if it is a fault too. #DB is one when it reports an access to debug registers.
  *

@@ -33,7 +33,7 @@ import { ControlRegisters, type SavedControlRegisters } from "./control-register
 import { fixedControls, writeControls } from "./controls.ts";
 import { type EmulationStop, GuestEmulation, type SavedEmulation } from "./emulation.ts";
 import { EntryConditions } from "./entry-conditions.ts";
-import { EventInjection } from "./event-injection.ts";
+import { EventInjection, isInjectable } from "./event-injection.ts";
 import { copyGuest, GuestMemory } from "./guest-memory.ts";
 import { hiddenFromGuest } from "./guest-profile.ts";
 import { GuestRegisters, SAVED_REGISTERS, type SavedRegisters } from "./guest-registers.ts";
@@ -578,6 +578,7 @@ export class VtxMonitor implements Technique {
    * it still is unless protected mode ended, or a handler has had all registers in its hands.
    */
   #obstacle(): string | null {
+    if (this.#events.pending !== null && !isInjectable(this.#events.pending)) return "event injection: error code";
     if ((this.#virtual.cr0 & CR0.PE) !== 0 && !this.#guest.complete && !this.#conditions.always) return null;
     this.#guest.require(EVERYTHING);
     return this.#conditions.obstacle();
