@@ -21,6 +21,11 @@ export function bootOptions<T>(y: Argv<T>) {
       group: LOOK,
       describe: "show the screen at the end: as text here, or in FILE.txt or FILE.png",
     })
+    .option("gdb", {
+      type: "string",
+      group: LOOK,
+      describe: "wait for a debugger: port, :port or host:port [localhost:1234]",
+    })
     .option("debugcon", {
       type: "string",
       requiresArg: true,

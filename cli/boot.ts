@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { problemOf } from "../experiments/ends.ts";
+import type { GdbStub } from "../experiments/gdb/stub.ts";
 import { modeText, processorOf } from "../experiments/inspect.ts";
 import { shown } from "../experiments/paths.ts";
 import { type Point, singleLabel } from "../experiments/point.ts";
@@ -16,6 +17,7 @@ import { scriptOf } from "./boot-options.ts";
 import { drive } from "./drive.ts";
 import { type Environment, Stopped } from "./environment.ts";
 import { OK, type StopSignal } from "./exit-codes.ts";
+import { serveGdb } from "./gdb-server.ts";
 import { screenTo } from "./screen.ts";
 import { type SingleArguments, singlePoint } from "./single.ts";
 import { endText, exitSummary, placeLines } from "./summary.ts";
@@ -24,6 +26,7 @@ import { openTerminal } from "./terminal.ts";
 export interface BootArguments extends SingleArguments {
   readonly image: string;
   readonly stdin?: boolean | undefined;
+  readonly gdb?: string | undefined;
   readonly screen?: string | undefined;
   readonly debugcon?: string | undefined;
 }
@@ -50,7 +53,7 @@ export async function bootCommand(
       onSerial: output.heard,
       ...(trace === undefined ? {} : { onExit: (record) => trace.write(JSON.stringify(traceLine(record))) }),
     });
-    const end = await run(session, point, environment, { watched, output });
+    const end = await run(session, point, environment, { watched, output, gdb: options.gdb });
     output.end();
     return report(session, point, end, options, environment);
   } finally {
@@ -114,8 +117,10 @@ async function run(
   session: Session,
   point: Point,
   environment: Environment,
-  { watched, output }: { watched: boolean; output: SerialOutput },
+  { watched, output, gdb }: { watched: boolean; output: SerialOutput; gdb: string | undefined },
 ): Promise<End> {
+  const debug = gdb === undefined ? null : await serveGdb(session, gdb);
+  if (debug !== null) environment.err(`ringlab: the guest waits for gdb: target remote ${debug.address}\n`);
   let signal: StopSignal | undefined;
   let quits = false;
   const forget = environment.onStop((asked) => {
@@ -137,9 +142,10 @@ async function run(
   try {
     const between = () => {
       output.flush();
-      return quits || signal !== undefined;
+      return quits || signal !== undefined || debug?.stub.killed === true;
     };
-    const end = await drive(session, { between, paced: watched });
+    const run = (until: number) => debugged(debug?.stub as GdbStub, until);
+    const end = await drive(session, { between, paced: watched, ...(debug === null ? {} : { run }) });
     if (signal !== undefined) throw new Stopped(signal, "interrupted");
     return end ?? { kind: "quit" };
   } catch (error) {
@@ -149,7 +155,14 @@ async function run(
   } finally {
     close();
     forget();
+    debug?.close();
   }
+}
+
+/** A slice of a guest that a debugger holds, or the end that it sees no more. */
+function debugged(stub: GdbStub, until: number): End | null | "waits" {
+  const end = stub.advance(until);
+  return end === null && stub.waits ? "waits" : end;
 }
 
 /** The page about the end; throws the Problem that it is. */

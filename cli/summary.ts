@@ -40,7 +40,7 @@ export function endText(end: RunEnd | { readonly kind: "quit" }): string {
     case "exit":
       return `exit status ${end.status}`;
     case "quit":
-      return "ended by the script";
+      return "ended as asked";
     case "limit":
       return "given up at --max-cycles";
     case "dead-halt":
@@ -122,7 +122,8 @@ function codeLines(machine: Machine, state: CpuState): string[] {
         const eip = (linear - state.segmentBase(1)) >>> 0;
         const one = disassembler.one(bytes, eip, codeBits(state));
         lines.push(line(eip, one.bytes, one.text, "   "));
-        if (one.branches) break;
+        const base = linear - eip;
+        if (one.next === "never" || (one.next !== "always" && trail[at + 1] === one.next + base)) break;
         linear += one.bytes.length;
       }
     }

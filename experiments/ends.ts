@@ -16,7 +16,7 @@ export function problemOf(end: RunEnd, name: string, maxCycles: number): Problem
     case "triple-fault":
       return new Problem(
         "triple-fault",
-        `${name}: triple fault at ${place(end)}: ${end.detail}; see it happen with --trace`,
+        `${name}: triple fault at ${place(end)}: ${end.detail}; see it happen with --gdb or --trace-instructions`,
       );
     case "dead-halt":
       return new Problem(

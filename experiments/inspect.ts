@@ -4,7 +4,7 @@
  *
  * Simplified: device memory but for the display's reads as absent.
  */
-import { Decoder, DecoderOptions, Formatter, FormatterSyntax, type Instruction } from "iced-x86";
+import { Decoder, DecoderOptions, FlowControl, Formatter, FormatterSyntax, type Instruction } from "iced-x86";
 import { CELL, CpuState, CR0, CR4, FLAG, GPR, RIGHTS, SEG, SEGMENT_NAMES } from "../sim/cpu/state.ts";
 import type { Machine } from "../sim/machine.ts";
 import { PAGE_SIZE, pageBase } from "../sim/memory/address.ts";
@@ -155,8 +155,8 @@ function readWord(machine: Machine, address: number): number {
 export interface Disassembled {
   readonly text: string;
   readonly bytes: Uint8Array;
-  /** Whether another instruction than the next may follow. */
-  readonly branches: boolean;
+  /** Whether the next instruction follows: never, always, or unless it goes to this EIP (a conditional branch). */
+  readonly next: "never" | "always" | number;
 }
 
 /** Turns bytes into text, in the syntax of the manuals. Free it when it is no longer needed. */
@@ -176,9 +176,9 @@ export class Disassembler {
     decoder.ip = BigInt(eip >>> 0);
     const instruction = decoder.decode();
     try {
-      if (instruction.isInvalid) return { text: "(bad)", bytes: bytes.slice(0, 1), branches: true };
+      if (instruction.isInvalid) return { text: "(bad)", bytes: bytes.slice(0, 1), next: "never" };
       const text = this.#formatter.format(instruction);
-      return { text, bytes: bytes.slice(0, instruction.length), branches: branches(instruction) };
+      return { text, bytes: bytes.slice(0, instruction.length), next: follows(instruction) };
     } finally {
       instruction.free();
       decoder.free();
@@ -196,9 +196,9 @@ export class Disassembler {
   }
 }
 
-/** FlowControl.Next is 0. */
-function branches(instruction: Instruction): boolean {
-  return instruction.flowControl !== 0;
+function follows({ flowControl, nearBranchTarget }: Instruction): Disassembled["next"] {
+  if (flowControl === FlowControl.Next) return "always";
+  return flowControl === FlowControl.ConditionalBranch ? Number(nearBranchTarget) : "never";
 }
 
 /** Bytes as `0f 1f 00`. */

@@ -1,0 +1,149 @@
+// `ringlab boot` with the real simulator: scripts, the interactive console, what is said when a guest does not end well.
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { run } from "./environment.ts";
+import { CONSOLE_GUEST } from "./guest.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "ringlab-boot-"));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const boot = (...options: string[]) => run(["boot", CONSOLE_GUEST, "--guest-memory", "4", ...options], { real: true });
+const LOGIN = ["--expect", "login: ", "--send", "bob\\n", "--expect", "# "];
+
+describe.each(["native", "vtx"])("a script under %s", (technique) => {
+  test("talks on the serial port, types on the keyboard, reads the screen, and the end is the guest's", async () => {
+    const answer = await boot(
+      ...["-t", technique, ...LOGIN, "--send", "keys\\n", "--expect-screen", "waiting for keys"],
+      ...["--send-keys", "x<enter>", "--expect-screen=thank you", "--expect", "# ", "--send", "exit\\n", "--screen"],
+    );
+    expect(answer.out).toMatch(/^login: bob\r\nhello, bob\r\n# keys\r\ntype: 2d ad 1c 9c \r\n# exit\r\n\+-+\+\n/);
+    expect(answer.out).toMatch(/\n\|console guest +\|\n\|waiting for keys +\|\n\|thank you +\|\n/);
+    expect(answer.status).toBe(0);
+    expect(answer.err).toMatch(/exit status 0\n[\d ]+ cycles/);
+    expect(answer.err).toMatch(/time of +cycles +share +of which\n/);
+  });
+
+  test("--quit ends it where it stands", async () => {
+    const answer = await boot("-t", technique, ...LOGIN, "--quit", "--send", "never\\n");
+    expect(answer.out).toBe("login: bob\r\nhello, bob\r\n# \n");
+    expect(answer.status).toBe(0);
+    expect(answer.err).toContain("ended as asked");
+  });
+});
+
+test("text that never comes is status 25, with what was waited for and what came last", async () => {
+  const answer = await boot(...LOGIN, "--expect", "root shell");
+  expect(answer.out).toBe("login: bob\r\nhello, bob\r\n# \n");
+  expect(answer.status).toBe(25);
+  expect(answer.err).toMatch(
+    /\nringlab: \S*console\.elf, pentium4-672, native: "root shell" never came on the serial console; the last there is "hello, bob", "#"; the run ended: asleep, [^\n]*\n$/,
+  );
+  const screen = await boot(...LOGIN, "--expect-screen", "blue");
+  expect(screen.status).toBe(25);
+  expect(screen.err).toContain('"blue" never came on the screen; the last there is "console guest"');
+});
+
+test("piped input is sent with --stdin, and not without", async () => {
+  const console = { readAll: async () => Buffer.from("ann\nexit\n") };
+  const argv = ["boot", CONSOLE_GUEST, "--guest-memory", "4"];
+  const sent = await run([...argv, "--stdin"], { real: true, console });
+  expect(sent.out).toBe("login: ann\r\nhello, ann\r\n# exit\r\n");
+  expect(sent.status).toBe(0);
+  const unsent = await run(argv, { real: true, console });
+  expect(unsent.out).toBe("login: \n");
+  expect(unsent.status).toBe(23);
+  expect(unsent.err).toMatch(/ringlab: .* asleep at 0008:001\w{5}, and no device will wake it; if it waits for input/);
+});
+
+test("the interactive console sends what is typed, and Ctrl-A is ours", async () => {
+  let type: (bytes: Uint8Array) => void = () => undefined;
+  let open = false;
+  const typed = ["ann\r", "\u0001c", "\u0001\u0001\r", "\u0001h", "\u0001s", "\u0001x"];
+  const console = {
+    interactive: true,
+    listen(heard: (bytes: Uint8Array) => void) {
+      type = heard;
+      open = true;
+      return () => {
+        open = false;
+      };
+    },
+  };
+  const timer = setInterval(() => {
+    const next = open ? typed.shift() : undefined;
+    if (next !== undefined) type(Buffer.from(next, "latin1"));
+  }, 40);
+  const answer = await run(["boot", CONSOLE_GUEST, "--guest-memory", "4"], { real: true, console });
+  clearInterval(timer);
+  expect(answer.out).toBe("login: ann\r\nhello, ann\r\n# \u0001\r\n\u0001?\r\n# \n");
+  expect(answer.err).toContain("the serial console; Ctrl-A x ends the run");
+  expect(answer.err).toMatch(/\nat 0008:001\w{5}, 32-bit protected mode, CPL 0\neax /);
+  expect(answer.err).toContain("Ctrl-A h  this help");
+  expect(answer.err).toContain("|console guest");
+  expect(answer.err).toContain("ended as asked");
+  expect(answer.status).toBe(0);
+  expect(open).toBe(false);
+});
+
+test("a bad end is followed by where the guest is: mode, registers, instructions", async () => {
+  const answer = await boot(...LOGIN, "--send", "triple\\n");
+  expect(answer.status).toBe(21);
+  expect(answer.out).toBe("login: bob\r\nhello, bob\r\n# triple\r\n");
+  expect(answer.err).toMatch(/\nat 0008:001\w{5}, 32-bit protected mode, CPL 0\neax \w{8}/);
+  expect(answer.err).toMatch(/\n {3}001\w{5} {2}0f 01 5c 24 0a +lidt \[esp\+0xa\]\n=> 001\w{5} {2}cc +int3\n/);
+});
+
+test("a guest that never ends is given up at --max-cycles, and what it printed is there", async () => {
+  const answer = await boot("--max-cycles", "2e6", ...LOGIN, "--send", "spin\\n");
+  expect(answer.status).toBe(22);
+  expect(answer.out).toContain("hello, bob");
+  expect(answer.err).toMatch(/not done after 2000000 cycles, at 0008:001\w{5}; give it more with --max-cycles/);
+});
+
+test("a signal ends it with one line", async () => {
+  const answer = await run(["boot", CONSOLE_GUEST, ...LOGIN, "--send", "spin\\n"], {
+    real: true,
+    signals: (send) => void setTimeout(() => send("SIGINT"), 300),
+  });
+  expect(answer.status).toBe(130);
+  expect(answer.out).toContain("hello, bob");
+  expect(answer.err).toBe("ringlab: interrupted\n");
+});
+
+test("the screen goes to a file", async () => {
+  const file = join(folder, "screen.txt");
+  const answer = await boot(...LOGIN, "--quit", "--screen", file);
+  expect(answer.status).toBe(0);
+  expect(readFileSync(file, "utf8").split("\n")[0]).toBe("console guest");
+});
+
+describe("wrong scripts are wrong use", () => {
+  test.each([
+    [["--send", "\\q"], /--send "\\q": after \\ comes n, r, t, e, 0, xHH or \\/],
+    [["--send-keys", "<entr>"], /--send-keys "<entr>": no key "entr"; did you mean <enter>\?/],
+    [["--expect", ""], /--expect takes a text/],
+    [["--gdb", "over:there"], /--gdb takes a port, :port or host:port, not "over:there"/],
+    [["--exptect", "x"], /Unknown argument: exptect/],
+  ])("%j", async (options, line) => {
+    const answer = await boot(...options);
+    expect(answer.status).toBe(2);
+    expect(answer.err).toMatch(line);
+    expect(answer.err.trim().split("\n").length).toBe(1);
+  });
+});
+
+test("files that cannot be written are status 26", async () => {
+  for (const options of [
+    ["--screen", join(folder, "no", "x.txt")],
+    ["--debugcon", join(folder, "no", "x")],
+  ]) {
+    const answer = await boot(...LOGIN, "--quit", ...options);
+    expect(answer.status).toBe(26);
+    expect(answer.err).toMatch(/ringlab: \S+: cannot be written \(ENOENT\)\n$/);
+  }
+});
