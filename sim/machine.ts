@@ -23,6 +23,7 @@ import { type BoardFile, busTicks, freeTicks } from "./devices/board.ts";
 import type { FirmwareFile } from "./devices/firmware-config.ts";
 import { APIC } from "./devices/lapic.ts";
 import { PcBoard, type PcBoardState } from "./devices/pc-board.ts";
+import { withTables } from "./devices/tables/firmware-tables.ts";
 import { Ledger, type SavedLedger } from "./ledger.ts";
 import { PAGE_SHIFT, PAGE_SIZE } from "./memory/address.ts";
 import { EXTENDED_BASE, FIRMWARE_SIZES, MemoryMap } from "./memory/memory-map.ts";
@@ -57,7 +58,8 @@ export interface MachineOptions {
   /** Shifts the guest's timer crystal against the clock, in ticks. */
   readonly timerPhase?: number;
   /**
-   * The image of the guest's firmware ROM, 64 or 128 KB, which ends at 1 MB and again at 4 GB; 64 KB of ones if not
+   * The image of the guest's firmware ROM, 64 or 128 KB, which ends at 1 MB and again at 4 GB; 64 KB of ones with the
+   * board's MP and ACPI tables if not
    * given (a machine with less than 1 MB has none). A machine with an image begins at the reset vector.
    */
   readonly firmware?: Uint8Array;
@@ -119,8 +121,9 @@ export class Machine {
     const guestPages = guestBytes / PAGE_SIZE;
     this.guestBytes = guestBytes;
     this.#profile = profile;
-    const firmware = options.firmware ?? blankFirmware(guestBytes);
-    const map = MemoryMap.pc(guestBytes, firmware.length);
+    const image = options.firmware ?? blankFirmware(guestBytes);
+    const map = MemoryMap.pc(guestBytes, image.length);
+    const firmware = image.length === 0 ? image : withTables(image, profile, guestBytes);
     this.guestMemory = { map, firstRomPage: virtual ? guestPages + MONITOR_PAGES : map.romBase >>> PAGE_SHIFT };
     const hostBytes = guestBytes + (virtual ? MONITOR_PAGES * PAGE_SIZE + firmware.length : 0);
     this.memory = new PhysicalMemory(hostBytes, virtual ? MemoryMap.pc(hostBytes, 0) : map);

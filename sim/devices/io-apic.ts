@@ -14,6 +14,8 @@
 export const IO_APIC_BASE = 0xfec0_0000;
 export const IO_APIC_BYTES = 0x1000;
 export const IO_APIC_INPUTS = 24;
+/** The identifier that firmware gives it, and that it has from the beginning here: the one after the processor's. */
+export const IO_APIC_ID = 1;
 /** Input of an ISA interrupt. */
 export const inputOfIrq = (irq: number): number => (irq === 0 ? 2 : irq);
 
@@ -58,7 +60,7 @@ export class IoApic {
   readonly #low = new Uint32Array(IO_APIC_INPUTS);
   readonly #high = new Uint32Array(IO_APIC_INPUTS);
   #select = 0;
-  #id = 0;
+  #id = IO_APIC_ID << 24;
   #inputs = 0;
 
   constructor(send: (message: InterruptMessage) => boolean) {
@@ -71,7 +73,7 @@ export class IoApic {
     this.#low.fill(ENTRY.masked);
     this.#high.fill(0);
     this.#select = 0;
-    this.#id = 0;
+    this.#id = IO_APIC_ID << 24;
   }
 
   save(): IoApicState {

@@ -28,7 +28,7 @@ function ioApic() {
 describe("registers", () => {
   test("after reset: version 20h with 24 entries, all masked", () => {
     const { read, low } = ioApic();
-    expect([read(0), read(1)]).toEqual([0, 0x170020]);
+    expect([read(0), read(1)]).toEqual([0x01000000, 0x170020]);
     expect(Array.from({ length: 24 }, (_, input) => low(input))).toEqual(new Array(24).fill(0x10000));
     expect([read(0x40), read(0xff)]).toEqual([0, 0]);
   });

@@ -105,9 +105,9 @@ describe.each(["native", "vtx"] as const)("under %s", (technique) => {
 
   test("what goes to ROM or to a hole is lost", () => {
     const image = disk((view) => view.setUint32(0, 0x5555, true));
-    const program = readDma(new Program(), 0, 1, 0xf0000);
+    const program = readDma(new Program(), 0, 1, 0xf8000);
     readDma(program, 0, 1, 0xc8000);
-    program.load("eax", 0xf0000).store(0x5000, "eax").load("eax", 0xc8000).store(0x5004, "eax").exit();
+    program.load("eax", 0xf8000).store(0x5000, "eax").load("eax", 0xc8000).store(0x5004, "eax").exit();
     const rig = run(program, image);
     expect([guestWord(rig.machine, 0x5000), guestWord(rig.machine, 0x5004)]).toEqual([0xffffffff, 0xffffffff]);
   });
