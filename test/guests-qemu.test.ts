@@ -4,7 +4,17 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { bootOnQemu, guestNames, imagesFolder, qemuVersion, readManifest, root, runOnQemu } from "./guests.ts";
+import {
+  bootOnQemu,
+  companyOf,
+  guestNames,
+  imagesFolder,
+  qemuVersion,
+  readManifest,
+  root,
+  runOnQemu,
+  runWithCompany,
+} from "./guests.ts";
 
 const manifest = readManifest();
 const nanobenchmarks = Object.keys(manifest.images).filter((name) => manifest.images[name]?.kind === "nanobenchmark");
@@ -45,7 +55,7 @@ test("an image that QEMU does not run says why", () => {
 describe.skipIf(qemuVersion === "")(`on ${qemuVersion === "" ? "QEMU (not installed: skipped)" : qemuVersion}`, () => {
   const bootable = guestNames(manifest).filter((name) => manifest.images[name]?.qemu !== false && !isDisk(name));
   test.for(bootable)("%s exits with status 0 and prints what is expected", (name) => {
-    const run = runOnQemu(image(name));
+    const run = runWithCompany(join(imagesFolder, manifest.images[name]?.file ?? ""), companyOf(name));
     const expected = join(imagesFolder, `${name}.expected`);
     if (update) writeFileSync(expected, run.lines);
     expect(run.lines).toBe(readFileSync(expected, "utf8"));

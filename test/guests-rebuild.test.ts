@@ -7,7 +7,16 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { guestNames, imagesFolder, qemuVersion, readManifest, root, runOnQemu } from "./guests.ts";
+import {
+  bootOnQemu,
+  companyOf,
+  guestNames,
+  imagesFolder,
+  qemuVersion,
+  readManifest,
+  root,
+  runWithCompany,
+} from "./guests.ts";
 
 const committed = readManifest();
 const names = Object.keys(committed.images);
@@ -60,7 +69,9 @@ describe.skipIf(!compiles32)(`rebuilding with ${doing}`, () => {
     .for(guestNames(committed).filter((name) => committed.images[name]?.qemu !== false))(
     "%s gives the same results on QEMU",
     (name) => {
-      const run = runOnQemu(join(folder, `${name}.elf`));
+      const file = join(folder, fileOf(name));
+      const disk = committed.images[name]?.format === "disk";
+      const run = disk ? bootOnQemu(file, "ours") : runWithCompany(file, companyOf(name));
       expect(run.lines).toBe(readFileSync(join(imagesFolder, `${name}.expected`), "utf8"));
       expect(run.status).toBe(0);
     },

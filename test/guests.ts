@@ -1,7 +1,8 @@
 // The committed guest images and a way to run one on QEMU, for the tests of workloads/.
 
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
 export const root = resolve(import.meta.dirname, "..");
@@ -17,8 +18,8 @@ export interface Manifest {
         readonly sha256: string;
         readonly kind: "nanobenchmark" | "compute" | "test" | "bios";
         readonly description: string;
-        /** A raw binary that is loaded and entered at 100000h, or a disk; ELF32 otherwise. */
-        readonly format?: "flat" | "disk";
+        /** What the file is; ELF32 without. `flat` is code that is loaded and entered at 100000h. */
+        readonly format?: "flat" | "multiboot" | "bzimage" | "disk";
         /** Not for QEMU, whose behaviour differs from the manual's (or which cannot load it), as `qemuReason` says. */
         readonly qemu?: false;
         readonly qemuReason?: string;
@@ -38,6 +39,31 @@ export function guestNames({ images }: Manifest): string[] {
 
 export function readManifest(folder: string = imagesFolder): Manifest {
   return JSON.parse(readFileSync(join(folder, "MANIFEST.json"), "utf8")) as Manifest;
+}
+
+/** What goes with a guest that looks at it: a command line and files, the first word of whose strings is their name. */
+export interface Company {
+  readonly commandLine: string;
+  readonly files: readonly { readonly bytes: Uint8Array; readonly string: string }[];
+}
+
+/** The command line and files with which `<name>.expected` was made. */
+export function companyOf(name: string): Company {
+  const bytes = (length: number): Uint8Array => Uint8Array.from({ length }, (_, index) => (index * index) >> 3);
+  switch (name) {
+    case "boot-linux":
+      return { commandLine: "console=ttyS0 answer=42", files: [{ bytes: bytes(5000), string: "ramdisk" }] };
+    case "boot-multiboot":
+      return {
+        commandLine: "some arguments",
+        files: [
+          { bytes: bytes(4096), string: "first of two" },
+          { bytes: bytes(9999), string: "second" },
+        ],
+      };
+    default:
+      return { commandLine: "", files: [] };
+  }
 }
 
 /** Our BIOS. */
@@ -61,6 +87,22 @@ export interface QemuRun {
  */
 export function runOnQemu(image: string, commandLine = "", memoryMb = 64): QemuRun {
   return onQemu(image, ["-kernel", image, "-append", commandLine, "-m", String(memoryMb), "-vga", "none"]);
+}
+
+/** Boots a kernel with its company. Files get names in a folder of their own, which QEMU puts before their strings. */
+export function runWithCompany(image: string, { commandLine, files }: Company, memoryMb = 64): QemuRun {
+  const folder = mkdtempSync(join(tmpdir(), "ringlab-company-"));
+  try {
+    const strings = files.map(({ bytes, string }) => {
+      const [name = "", ...rest] = string.split(" ");
+      writeFileSync(join(folder, name), bytes);
+      return [join(folder, name), ...rest].join(" ");
+    });
+    const initrd = strings.length > 0 ? ["-initrd", strings.join(",")] : [];
+    return onQemu(image, ["-kernel", image, "-append", commandLine, ...initrd, "-m", String(memoryMb), "-vga", "none"]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /** Boots a disk, by our BIOS or by QEMU's own ("SeaBIOS"). */

@@ -1,7 +1,7 @@
 // Builds the guest images: node workloads/build.mjs [--out DIR] [name ...]
 //
 // programs.json says which sources make which image: the kernel, the library and one program, or with "kernel": false the
-// program alone, linked by its own "script". "format": "flat" or "disk" gives a raw binary instead of ELF32; "mode": "real" compiles
+// program alone, linked by its own "script". "format" (flat, multiboot, bzimage, disk) gives a raw binary instead of ELF32; "mode": "real" compiles
 // for real mode on a 386.
 // Writes <name>.elf (<name>.bin where flat, <name>.img where a disk) and MANIFEST.json (toolchain versions, SHA-256, what each image is) to
 // workloads/images, or to DIR.
@@ -35,7 +35,7 @@ const linkerFlags = "-m32 -static -nostdlib -no-pie -Wl,--build-id=none -Wl,-z,n
 );
 
 /** Of an image's file, by its format. */
-const EXTENSION = { elf32: "elf", flat: "bin", disk: "img" };
+const EXTENSION = { elf32: "elf", flat: "bin", multiboot: "bin", bzimage: "bin", disk: "img" };
 
 /** First line of `tool --version`: what MANIFEST.json records and a rebuild compares. */
 function version(tool) {
