@@ -3,13 +3,26 @@ import type { Argv } from "yargs";
 import { keysOf, type ScriptStep, unescaped } from "../experiments/script.ts";
 import { UsageError } from "./options.ts";
 
+const WITH = "What goes with the image:";
 const SCRIPT = "Script, in the order given:";
 const LOOK = "What to see of it:";
 
 /** The options of a boot; groups are what `--help` shows them under. */
 export function bootOptions<T>(y: Argv<T>) {
-  const text = { type: "string", array: true, requiresArg: true, group: SCRIPT } as const;
+  const file = { type: "string", requiresArg: true, group: WITH } as const;
+  const files = { ...file, array: true, nargs: 1 } as const;
+  const moment = { type: "string", requiresArg: true, group: LOOK } as const;
+  const text = { type: "string", array: true, nargs: 1, requiresArg: true, group: SCRIPT } as const;
   return y
+    .option("append", { ...file, describe: "command line of a kernel, behind what --param gives" })
+    .option("initrd", { ...file, describe: "initial RAM disk of a Linux kernel" })
+    .option("module", { ...files, describe: 'module of a multiboot kernel: "FILE arguments"; repeatable' })
+    .option("disk", { ...files, describe: "IDE disk beside the image; never modified; four in all" })
+    .option("echo-screen", {
+      type: "boolean",
+      group: WITH,
+      describe: "what is printed by the BIOS goes to the serial console, too",
+    })
     .option("expect", { ...text, describe: "wait for this text on the serial console" })
     .option("expect-screen", { ...text, describe: "wait for this text on the screen" })
     .option("send", { ...text, describe: "send this text to the serial console; \\n \\r \\t \\e \\xHH \\\\" })
@@ -21,6 +34,15 @@ export function bootOptions<T>(y: Argv<T>) {
       group: LOOK,
       describe: "show the screen at the end: as text here, or in FILE.txt or FILE.png",
     })
+    .option("trace-instructions", {
+      type: "string",
+      requiresArg: true,
+      group: LOOK,
+      describe: "write a line for every instruction to this file",
+    })
+    .option("trace-from", { ...moment, describe: "from: address (0x...), cycles, or time (10ms) [default: the start]" })
+    .option("trace-to", { ...moment, describe: "up to: address, cycles or time [default: the end]" })
+    .option("trace-count", { ...moment, describe: "lines at most [default: 1e6]" })
     .option("gdb", {
       type: "string",
       group: LOOK,

@@ -4,29 +4,28 @@
  */
 import { writeFileSync } from "node:fs";
 import { problemOf } from "../experiments/ends.ts";
-import type { GdbStub } from "../experiments/gdb/stub.ts";
 import { modeText, processorOf } from "../experiments/inspect.ts";
 import { shown } from "../experiments/paths.ts";
 import { type Point, singleLabel } from "../experiments/point.ts";
 import { asProblem, Problem } from "../experiments/problem.ts";
 import type { ScriptStep } from "../experiments/script.ts";
 import type { Session } from "../experiments/session.ts";
-import { openLines, requestOf, traceLine } from "../experiments/task.ts";
+import { openLines, traceLine } from "../experiments/task.ts";
 import type { RunEnd } from "../sim/result.ts";
 import { scriptOf } from "./boot-options.ts";
+import { bootRequest, type WithImage } from "./boot-request.ts";
+import { type Runner, type RunnerOptions, runnerFor } from "./boot-runner.ts";
 import { drive } from "./drive.ts";
 import { type Environment, Stopped } from "./environment.ts";
 import { OK, type StopSignal } from "./exit-codes.ts";
-import { serveGdb } from "./gdb-server.ts";
 import { screenTo } from "./screen.ts";
 import { type SingleArguments, singlePoint } from "./single.ts";
-import { endText, exitSummary, placeLines } from "./summary.ts";
+import { absentLine, endText, exitSummary, placeLines } from "./summary.ts";
 import { openTerminal } from "./terminal.ts";
 
-export interface BootArguments extends SingleArguments {
+export interface BootArguments extends SingleArguments, WithImage, RunnerOptions {
   readonly image: string;
   readonly stdin?: boolean | undefined;
-  readonly gdb?: string | undefined;
   readonly screen?: string | undefined;
   readonly debugcon?: string | undefined;
 }
@@ -48,14 +47,19 @@ export async function bootCommand(
   const output = serialOutput(environment);
   try {
     const session = await environment.session(point, {
-      ...requestOf(point),
+      ...bootRequest(point, options),
       script,
       onSerial: output.heard,
       ...(trace === undefined ? {} : { onExit: (record) => trace.write(JSON.stringify(traceLine(record))) }),
     });
-    const end = await run(session, point, environment, { watched, output, gdb: options.gdb });
+    const runner = await runnerFor(session, options, environment);
+    const end = await run(session, point, environment, { watched, output, runner });
     output.end();
-    return report(session, point, end, options, environment);
+    const made = [
+      ...runner.close(),
+      ...(options.trace === undefined ? [] : [`exits traced to ${shown(options.trace)}`]),
+    ];
+    return report(session, point, end, { options, made }, environment);
   } finally {
     output.end();
     trace?.close();
@@ -117,10 +121,8 @@ async function run(
   session: Session,
   point: Point,
   environment: Environment,
-  { watched, output, gdb }: { watched: boolean; output: SerialOutput; gdb: string | undefined },
+  { watched, output, runner }: { watched: boolean; output: SerialOutput; runner: Runner },
 ): Promise<End> {
-  const debug = gdb === undefined ? null : await serveGdb(session, gdb);
-  if (debug !== null) environment.err(`ringlab: the guest waits for gdb: target remote ${debug.address}\n`);
   let signal: StopSignal | undefined;
   let quits = false;
   const forget = environment.onStop((asked) => {
@@ -142,38 +144,40 @@ async function run(
   try {
     const between = () => {
       output.flush();
-      return quits || signal !== undefined || debug?.stub.killed === true;
+      return quits || signal !== undefined || runner.ended();
     };
-    const run = (until: number) => debugged(debug?.stub as GdbStub, until);
-    const end = await drive(session, { between, paced: watched, ...(debug === null ? {} : { run }) });
+    const { run } = runner;
+    const end = await drive(session, { between, paced: watched, ...(run === undefined ? {} : { run }) });
     if (signal !== undefined) throw new Stopped(signal, "interrupted");
     return end ?? { kind: "quit" };
   } catch (error) {
+    runner.close();
     if (error instanceof Stopped) throw error;
     const problem = asProblem(error, "simulator-error");
     throw new Problem(problem.kind, `${singleLabel(point)}: ${problem.message}`);
   } finally {
     close();
     forget();
-    debug?.close();
   }
 }
 
-/** A slice of a guest that a debugger holds, or the end that it sees no more. */
-function debugged(stub: GdbStub, until: number): End | null | "waits" {
-  const end = stub.advance(until);
-  return end === null && stub.waits ? "waits" : end;
-}
-
 /** The page about the end; throws the Problem that it is. */
-function report(session: Session, point: Point, end: End, options: BootArguments, environment: Environment): number {
+function report(
+  session: Session,
+  point: Point,
+  end: End,
+  { options, made }: { options: BootArguments; made: readonly string[] },
+  environment: Environment,
+): number {
   const { machine } = session;
   // The result's end is not looked at again.
   const result = session.result(end.kind === "quit" ? { kind: "exit", status: 0 } : end);
   const lines = exitSummary(point, result, endText(end));
   const problem = end.kind === "quit" ? null : problemOf(end, singleLabel(point), point.maxCycles);
   if (problem !== null && end.kind !== "exit") lines.push("", ...placeLines(machine));
-  if (options.trace !== undefined) lines.push("", `exits traced to ${shown(options.trace)}`);
+  const absent = absentLine(machine);
+  if (absent !== null) lines.push("", absent);
+  if (made.length > 0) lines.push("", ...made);
   if (options.debugcon !== undefined) writeDebugConsole(machine.board.console.bytes, options.debugcon, environment);
   environment.err(`\n${lines.join("\n")}\n`);
   if (options.screen !== undefined)

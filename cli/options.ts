@@ -14,6 +14,20 @@ export function numberOf(option: string, text: string, least: number, whole = fa
   return value;
 }
 
+const UNITS: Readonly<Record<string, number>> = { "": 1, k: 1 / 1024, m: 1, g: 1024 };
+/** What a machine can be made with. */
+const MOST_MEGABYTES = 2000;
+
+/** A size of memory in whole MB: `64`, `64M`, `1G`, `2048K`. */
+export function megabytesOf(text: string): number {
+  const match = /^(\d+)([kmg]?)b?$/i.exec(text.replaceAll("_", ""));
+  const size = Number(match?.[1]) * (UNITS[match?.[2]?.toLowerCase() ?? ""] as number);
+  if (match === null || size < 1 || size > MOST_MEGABYTES || !Number.isInteger(size)) {
+    throw new UsageError(`--memory takes whole MB from 1 to ${MOST_MEGABYTES}, as 64, 64M or 1G, not "${text}"`);
+  }
+  return size;
+}
+
 /** Wrong use of the command line, in one line. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
@@ -49,10 +63,12 @@ export function guestOptions<T>(y: Argv<T>) {
       requiresArg: true,
       describe: "replace a value of a profile: vmread=100, core2-e6700.vmread=100 (docs/COSTS.md lists them)",
     })
-    .option("guest-memory", {
+    .option("memory", {
+      alias: ["m", "guest-memory"],
       type: "string",
-      coerce: whole("guest-memory", 1),
-      describe: "guest memory in MB [default: 64]",
+      requiresArg: true,
+      coerce: (text: string | undefined) => (text === undefined ? undefined : megabytesOf(text)),
+      describe: "guest memory: MB, or 64M, 1G [default: 64]",
     })
     .option("max-cycles", {
       type: "string",
@@ -125,7 +141,7 @@ export function runOptions<T>(y: Argv<T>) {
 export interface GuestArguments {
   readonly param?: readonly string[] | undefined;
   readonly set?: readonly string[] | undefined;
-  readonly "guest-memory"?: number | undefined;
+  readonly memory?: number | undefined;
   readonly "max-cycles"?: number | undefined;
   readonly seed?: number | undefined;
   readonly trace?: string | undefined;
@@ -136,7 +152,7 @@ export function guestChoices(options: GuestArguments): Choices {
   return {
     ...(options.param === undefined ? {} : { parameters: parametersOf(options.param) }),
     ...(options.seed === undefined ? {} : { seed: options.seed }),
-    ...(options["guest-memory"] === undefined ? {} : { guestMemoryMb: options["guest-memory"] }),
+    ...(options.memory === undefined ? {} : { guestMemoryMb: options.memory }),
     ...(options["max-cycles"] === undefined ? {} : { maxCycles: options["max-cycles"] }),
   };
 }

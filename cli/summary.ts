@@ -96,6 +96,26 @@ function columns(rows: readonly (readonly string[])[], right: readonly boolean[]
   );
 }
 
+const SHOWN_PORTS = 16;
+
+/** The ports that the guest tried and no device has, as ranges; null when there are none. */
+export function absentLine({ board }: Machine): string | null {
+  const ports = [...board.absentPorts].sort(([a], [b]) => a - b);
+  if (ports.length === 0) return null;
+  const ranges: { first: number; last: number; count: number }[] = [];
+  for (const [port, count] of ports) {
+    const range = ranges.at(-1);
+    if (range === undefined || range.last + 1 !== port) ranges.push({ first: port, last: port, count });
+    else Object.assign(range, { last: port, count: range.count + count });
+  }
+  const texts = ranges.slice(0, SHOWN_PORTS).map(({ first, last, count }) => {
+    const span = first === last ? `${hex(first, 3)}h` : `${hex(first, 3)}h-${hex(last, 3)}h`;
+    return `${span} (${grouped(count)})`;
+  });
+  const more = ranges.length > SHOWN_PORTS ? ` and ${ranges.length - SHOWN_PORTS} more` : "";
+  return `ports that no device has, with accesses: ${texts.join(", ")}${more}`;
+}
+
 /** Where a guest stands: mode, registers, the last instructions that ran, the one that is next. */
 export function placeLines(machine: Machine): string[] {
   const state = processorOf(machine);

@@ -85,10 +85,22 @@ export function classify(bytes: Uint8Array, name: string, loadAddress?: number):
   if (header !== null) fail("a multiboot image that is not ELF and has no addresses in its header (flag 16)");
   if (isMultiboot2(bytes)) fail("a multiboot 2 kernel; only multiboot 1 is spoken here");
   if (bytes.length >= SECTOR_BYTES && bytes[BOOT_SIGNATURE_AT] === 0x55 && bytes[BOOT_SIGNATURE_AT + 1] === 0xaa) {
+    checkDisk(bytes, name);
     return { kind: "disk", bytes };
   }
   return fail(
     "neither ELF nor multiboot nor a Linux kernel, and no disk (its first sector does not end with 55AAh); for flat code say where it goes: --load-address 0x100000",
+  );
+}
+
+/** Throws a Problem (`bad-image`) when these bytes are no contents of a disk. */
+export function checkDisk(bytes: Uint8Array, name: string): void {
+  const over = bytes.length % SECTOR_BYTES;
+  if (bytes.length === 0) throw new Problem("bad-image", `${name}: an empty disk image`);
+  if (over === 0) return;
+  throw new Problem(
+    "bad-image",
+    `${name}: a disk image of ${bytes.length} bytes is not whole sectors of ${SECTOR_BYTES}: ${over} bytes too many, or it was cut off`,
   );
 }
 
@@ -133,7 +145,7 @@ export function checkFits(image: Image, name: string, memoryBytes: number): void
     if (end > memoryBytes) {
       throw new Problem(
         "image-too-large",
-        `${name}: ${what}needs memory up to ${end.toString(16)}h, the guest has ${megabytes(memoryBytes)} MB; give it ${Math.ceil(end / 2 ** 20)} MB or more (--guest-memory)`,
+        `${name}: ${what}needs memory up to ${end.toString(16)}h, the guest has ${megabytes(memoryBytes)} MB; give it ${Math.ceil(end / 2 ** 20)} MB or more (--memory)`,
       );
     }
     if (from < EXTENDED_BASE && end > CONVENTIONAL_TOP) {

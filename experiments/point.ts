@@ -125,7 +125,7 @@ function describeImage(workload: Workload, loadAddress: number | undefined, gues
   if (workload.memoryMb > guestMemoryMb) {
     throw new Problem(
       "image-too-large",
-      `${workload.name}: needs a guest of ${workload.memoryMb} MB, this one has ${guestMemoryMb} MB (--guest-memory; guestMemory in a suite)`,
+      `${workload.name}: needs a guest of ${workload.memoryMb} MB, this one has ${guestMemoryMb} MB (--memory; guestMemory in a suite)`,
     );
   }
   return {

@@ -123,7 +123,8 @@ export class Core {
   #breakpoints: ReadonlySet<number> | null = null;
   /** Linear addresses at which code was entered lately, a ring; kept for whoever looks at a guest that stopped. */
   readonly #trail = new Uint32Array(TRAIL);
-  #entered = 0;
+  /** Entries into the guest's code so far: the newest are in `trail`. */
+  visits = 0;
 
   constructor(parts: CoreParts) {
     const { memory, profile, ledger } = parts;
@@ -189,8 +190,13 @@ export class Core {
 
   /** Linear addresses at which the guest's code was entered lately, oldest first: block by block, or by instructions. */
   trail(): number[] {
-    const count = Math.min(this.#entered, TRAIL);
-    return Array.from({ length: count }, (_, n) => this.#trail[(this.#entered - count + n) & (TRAIL - 1)] as number);
+    const count = Math.min(this.visits, TRAIL);
+    return Array.from({ length: count }, (_, n) => this.#trail[(this.visits - count + n) & (TRAIL - 1)] as number);
+  }
+
+  /** An instruction of the guest is emulated. */
+  visit(linear: number): void {
+    this.#trail[this.visits++ & (TRAIL - 1)] = linear;
   }
 
   save(): SavedCore {
@@ -311,7 +317,7 @@ export class Core {
     const eip = i32[CELL.rip] as number;
     const linear = (state.segmentBase(SEG.cs) + (eip >>> 0)) >>> 0;
     if (this.#breakpoints !== null && this.#stopsAt(linear)) return BREAKPOINT;
-    if (this.gatePage < 0 || this.vmx?.nonRoot != null) this.#trail[this.#entered++ & (TRAIL - 1)] = linear;
+    if (this.gatePage < 0 || this.vmx?.nonRoot != null) this.#trail[this.visits++ & (TRAIL - 1)] = linear;
     const limit = state.segmentLimit(SEG.cs);
     if (eip >>> 0 > limit) {
       raise(state, VECTOR.GP, 0);

@@ -158,6 +158,8 @@ export class PcBoard implements Bus, Timed {
   readonly digest = new DigestPort();
   readonly console = new DebugConsole();
   readonly #parts: PcBoardParts;
+  /** Accesses to ports that no device has, by port: what a guest looked for in vain. Not part of the state. */
+  readonly absentPorts = new Map<number, number>();
   readonly #ports = new PortMap();
   readonly #alarms = new Alarms();
   #a20 = true;
@@ -538,6 +540,7 @@ export class PcBoard implements Bus, Timed {
   #readCycle(port: number, bytes: number): number {
     const range = this.#ports.find(port);
     this.#wait(READ_COST[busOf(range)]);
+    if (range === undefined) this.#countAbsent(port);
     const value = range?.device?.readPort(port, bytes) ?? allOnes(bytes);
     this.#parts.onChange?.();
     return value;
@@ -546,8 +549,13 @@ export class PcBoard implements Bus, Timed {
   #writeCycle(port: number, bytes: number, value: number): void {
     const range = this.#ports.find(port);
     this.#wait(WRITE_COST[busOf(range)]);
+    if (range === undefined) this.#countAbsent(port);
     range?.device?.writePort(port, bytes, value);
     this.#parts.onChange?.();
+  }
+
+  #countAbsent(port: number): void {
+    this.absentPorts.set(port, (this.absentPorts.get(port) ?? 0) + 1);
   }
 
   #wait(cost: BusCost): void {

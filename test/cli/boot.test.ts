@@ -1,10 +1,10 @@
 // `ringlab boot` with the real simulator: scripts, the interactive console, what is said when a guest does not end well.
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { run } from "./environment.ts";
-import { CONSOLE_GUEST } from "./guest.ts";
+import { CONSOLE_GUEST, SYMBOL } from "./guest.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -12,7 +12,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-const boot = (...options: string[]) => run(["boot", CONSOLE_GUEST, "--guest-memory", "4", ...options], { real: true });
+const boot = (...options: string[]) => run(["boot", CONSOLE_GUEST, "--memory", "4", ...options], { real: true });
 const LOGIN = ["--expect", "login: ", "--send", "bob\\n", "--expect", "# "];
 
 describe.each(["native", "vtx"])("a script under %s", (technique) => {
@@ -50,7 +50,7 @@ test("text that never comes is status 25, with what was waited for and what came
 
 test("piped input is sent with --stdin, and not without", async () => {
   const console = { readAll: async () => Buffer.from("ann\nexit\n") };
-  const argv = ["boot", CONSOLE_GUEST, "--guest-memory", "4"];
+  const argv = ["boot", CONSOLE_GUEST, "--memory", "4"];
   const sent = await run([...argv, "--stdin"], { real: true, console });
   expect(sent.out).toBe("login: ann\r\nhello, ann\r\n# exit\r\n");
   expect(sent.status).toBe(0);
@@ -78,7 +78,7 @@ test("the interactive console sends what is typed, and Ctrl-A is ours", async ()
     const next = open ? typed.shift() : undefined;
     if (next !== undefined) type(Buffer.from(next, "latin1"));
   }, 40);
-  const answer = await run(["boot", CONSOLE_GUEST, "--guest-memory", "4"], { real: true, console });
+  const answer = await run(["boot", CONSOLE_GUEST, "--memory", "4"], { real: true, console });
   clearInterval(timer);
   expect(answer.out).toBe("login: ann\r\nhello, ann\r\n# \u0001\r\n\u0001?\r\n# \n");
   expect(answer.err).toContain("the serial console; Ctrl-A x ends the run");
@@ -96,6 +96,127 @@ test("a bad end is followed by where the guest is: mode, registers, instructions
   expect(answer.out).toBe("login: bob\r\nhello, bob\r\n# triple\r\n");
   expect(answer.err).toMatch(/\nat 0008:001\w{5}, 32-bit protected mode, CPL 0\neax \w{8}/);
   expect(answer.err).toMatch(/\n {3}001\w{5} {2}0f 01 5c 24 0a +lidt \[esp\+0xa\]\n=> 001\w{5} {2}cc +int3\n/);
+});
+
+test("the summary says which ports the guest tried in vain", async () => {
+  const answer = await boot(...LOGIN, "--send", "probe\\n", "--expect", "# ", "--quit");
+  expect(answer.err).toContain("\nports that no device has, with accesses: 300h (2), 1234h (1)\n");
+});
+
+test("--memory takes units, and the spelling of old", async () => {
+  for (const size of [
+    ["--memory", "4M"],
+    ["-m", "4"],
+    ["--memory", "4096K"],
+    ["--guest-memory", "4"],
+  ]) {
+    const answer = await run(["boot", CONSOLE_GUEST, ...size, ...LOGIN, "--quit"], { real: true });
+    expect(answer.status).toBe(0);
+  }
+});
+
+describe("a trace of instructions", () => {
+  test.each(["native", "vtx"])("under %s is a line for each, and changes nothing", async (technique) => {
+    const script = ["-t", technique, ...LOGIN, "--send", "exit\\n"];
+    const [plain, traced] = [join(folder, "plain"), join(folder, "traced")];
+    const without = await boot(...script);
+    const all = await boot(...script, "--trace-instructions", plain);
+    expect(all.err.replace(/\n\n[\d ]+ instructions traced to .*/, "")).toBe(without.err);
+    const lines = readFileSync(plain, "utf8").trim().split("\n");
+    expect(lines[0]).toMatch(/^\d+ {2}0 {2}0008:0010\w{4} {2}bc 00 00 09 00 +mov esp, 0x90000 +; esp=00090000$/);
+    const told = /([\d ]+) instructions traced/.exec(all.err)?.[1]?.replaceAll(" ", "");
+    expect(lines.length).toBe(Number(told));
+    const from = `0x${SYMBOL.command.toString(16)}`;
+    await boot(...script, "--trace-instructions", traced, "--trace-from", from, "--trace-count", "3");
+    const window = readFileSync(traced, "utf8").trim().split("\n");
+    expect(window.length).toBe(3);
+    expect(window[0]).toContain(`0008:00${SYMBOL.command.toString(16)}  83 ec 14 `);
+    // The window is a part of the whole.
+    const first = lines.indexOf(window[0] as string);
+    expect(lines.slice(first, first + 3)).toEqual(window);
+  });
+
+  test("begins and ends at addresses, cycles and times", async () => {
+    const file = join(folder, "trace");
+    const window = async (...options: string[]) => {
+      const answer = await boot(...LOGIN, "--quit", "--trace-instructions", file, ...options);
+      expect(answer.status).toBe(0);
+      return readFileSync(file, "utf8").trim().split("\n");
+    };
+    const cycles = (line: string | undefined) => Number(line?.trim().split(" ")[0]);
+    const byCycles = await window("--trace-from", "20000", "--trace-to", "3e4");
+    expect(cycles(byCycles[0])).toBeGreaterThanOrEqual(20_000);
+    expect(cycles(byCycles.at(-1))).toBeLessThan(30_000);
+    // 3.8 GHz.
+    const byTime = await window("--trace-from", "10us", "--trace-to", "0.02ms");
+    expect(cycles(byTime[0])).toBeGreaterThanOrEqual(38_000);
+    expect(cycles(byTime.at(-1))).toBeLessThan(76_000);
+    const byAddress = await window("--trace-to", "0x1002ee");
+    expect(byAddress.at(-1)).toContain("0008:001002ee");
+    expect(byAddress.length).toBe(3);
+  });
+
+  test.each([
+    [["--trace-from", "1"], /--trace-from, --trace-to and --trace-count go with --trace-instructions FILE/],
+    [["--trace-instructions", "x", "--gdb", "0"], /--gdb and --trace-instructions do not go together/],
+    [["--trace-instructions", "x", "--trace-to", "soon"], /--trace-to takes an address .*, not "soon"/],
+  ])("%j is wrong use", async (options, line) => {
+    const answer = await boot(...options);
+    expect(answer.status).toBe(2);
+    expect(answer.err).toMatch(line);
+  });
+});
+
+describe("what goes with an image", () => {
+  const file = (name: string, size: number) => {
+    const path = join(folder, name);
+    writeFileSync(path, new Uint8Array(size));
+    return path;
+  };
+
+  test.each(["native", "vtx"])(
+    "a disk is booted by the BIOS under %s",
+    async (technique) => {
+      const answer = await run(["boot", "workloads/images/boot-sector.img", "-m", "16", "-t", technique], {
+        real: true,
+      });
+      expect(answer.out).toMatch(/^hello from a boot sector\r?\n/);
+      expect(answer.status).toBe(0);
+    },
+    30_000,
+  );
+
+  test.each([
+    [
+      "an initial RAM disk for what is no Linux kernel",
+      () => ["--initrd", file("i", 8)],
+      /no Linux kernel, so it takes no initial RAM disk/,
+    ],
+    ["a missing initial RAM disk", () => ["--initrd", "/nowhere/initrd"], /\/nowhere\/initrd: no such file/],
+    [
+      "a module for what is no multiboot kernel",
+      () => ["--module", `${file("m", 8)} a b`],
+      /no multiboot kernel, so it takes no modules/,
+    ],
+    ["a command line for what takes none", () => ["--append", "quiet"], /takes no command line \(--append\)/],
+    [
+      "a disk that is not whole sectors",
+      () => ["--disk", file("d", 700)],
+      /d: a disk image of 700 bytes is not whole sectors of 512: 188 bytes too many/,
+    ],
+    ["an empty disk", () => ["--disk", file("e", 0)], /e: an empty disk image/],
+    [
+      "five disks",
+      () => ["1", "2", "3", "4", "5"].flatMap((n) => ["--disk", file(n, 512)]),
+      /5 disks: the two IDE channels take 4/,
+    ],
+    ["a folder as a disk", () => ["--disk", folder], /a folder, not an image/],
+  ])("%s is status 15 and one line", async (_, options, line) => {
+    const answer = await boot(...options());
+    expect(answer.status).toBe(15);
+    expect(answer.err).toMatch(line);
+    expect(answer.err.trim().split("\n").length).toBe(1);
+  });
 });
 
 test("a guest that never ends is given up at --max-cycles, and what it printed is there", async () => {

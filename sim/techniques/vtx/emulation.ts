@@ -42,6 +42,8 @@ export interface EmulationParts {
   readonly counts: Record<string, number>;
   /** Whether something ended the run: a device, or the emulation itself by `end`. */
   ended(): boolean;
+  /** The instruction at this linear address begins. */
+  visit(linear: number): void;
   /** Whether someone wants `run` to return at the next boundary. */
   paused(): boolean;
   end(end: RunEnd): void;
@@ -145,11 +147,13 @@ export class GuestEmulation {
           return "halt";
         }
         const starts = virtual.get(CELL.repeating) === 0;
-        if (starts && breakpoints?.has((virtual.segmentBase(SEG.cs) + virtual.eip) >>> 0) === true) return "breakpoint";
+        const linear = (virtual.segmentBase(SEG.cs) + virtual.eip) >>> 0;
+        if (starts && breakpoints?.has(linear) === true) return "breakpoint";
         if (starts) {
           memory.do("emulate-next");
           const obstacle = conditions.obstacle();
           if (obstacle === null) return "enter";
+          this.#parts.visit(linear);
           this.#because(obstacle);
         }
         env.deadline = Math.min(until, this.#deadline);

@@ -206,6 +206,7 @@ export class VtxMonitor implements Technique {
       counts: this.#counts,
       ended: () => this.#end !== null || this.#resetTo !== null,
       paused: () => this.#paused,
+      visit: (linear) => core.visit(linear),
       end: (end) => {
         this.#end = end;
       },
