@@ -46,6 +46,9 @@ export interface Environment {
   /** Checks that the access would succeed for all bytes (A bits and, for WRITE, D bits are set as it would). */
   probe(linear: number, bytes: number, access: number): void;
 
+  /** A word of physical memory: of the page-directory-pointer table that is being loaded (system/pdptes.ts). */
+  readPdpt(address: number): number;
+
   readPort(port: number, bytes: number): number;
   writePort(port: number, bytes: number, value: number): void;
 

@@ -170,6 +170,11 @@ export class Mmu {
     return physical;
   }
 
+  /** A word of physical memory, counted as a reference to a page-directory-pointer table. */
+  readPdpt(address: number): number {
+    return this.#paging.readTable(address, REASON.pdpte);
+  }
+
   /** Flushes what FLUSH says, and takes over changed control registers. */
   flushTlb(scope: number): void {
     this.#paging.flush(scope);

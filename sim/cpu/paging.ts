@@ -4,13 +4,14 @@
  *
  * - A TLB hit that does not permit the access faults without a walk and drops the entry, as the SDM allows and
  *   demands (4.10.4.1: a page fault invalidates the entries for its address; 4.10.4.3: spurious faults).
+ * - PAE paging takes the first level from the PDPTE registers in the state, not from memory (system/pdptes.ts).
  * - A write through an entry with D clear walks again, and takes over the tables as they are then.
  *
- * Simplified: no paging-structure caches; PAE and 4-level paging stop as unmodelled here, though the walker knows them.
+ * Simplified: no paging-structure caches; no 4-level paging, though the walker knows it.
  */
 import type { Account, Ledger } from "../ledger.ts";
 import { lowBits, pageBase, pageNumberAt } from "../memory/address.ts";
-import { PAGING_32, type Tables, tablesOf } from "../memory/page-tables.ts";
+import { PAGING_32, PAGING_PAE, type Tables, tablesOf } from "../memory/page-tables.ts";
 import { type PhysicalMemory, REASON } from "../memory/physical.ts";
 import { type EvictionListener, type SavedTlb, TLB_ATTRIBUTE, Tlb } from "../memory/tlb.ts";
 import {
@@ -27,7 +28,7 @@ import type { Accounts } from "./accounts.ts";
 import type { Bus } from "./bus.ts";
 import { ACCESS, FLUSH } from "./environment.ts";
 import { type CostName, type CostTicks, costTicks, type Profile } from "./profiles/profile.ts";
-import { CELL, type CpuState, CR0, CR4, raisePageFault, unmodelled } from "./state.ts";
+import { CELL, type CpuState, CR0, CR4, EFER, raisePageFault } from "./state.ts";
 
 /** What the MMU and its translation stand on. */
 export interface MmuParts {
@@ -57,6 +58,11 @@ class SideCounts {
 
 /** CPUID.1:EDX bit 17. */
 const CPUID_PSE36 = 1 << 17;
+/** Words of the PDPTE registers. */
+const PDPTE_WORDS = 8;
+/** log2 of the large page: of 32-bit paging, and of PAE paging. */
+const LARGE_32 = 22;
+const LARGE_PAE = 21;
 
 export class Paging implements TableMemory {
   readonly #state: CpuState;
@@ -69,14 +75,16 @@ export class Paging implements TableMemory {
   readonly instructionTlb: Tlb;
   readonly #onDataEvict: EvictionListener;
   readonly #pse36: boolean;
-  readonly #physicalAddressBits: number;
 
-  /** What walks are made with; rebuilt when the control registers differ from those it was made of. */
+  /** What walks are made with; rebuilt when the registers differ from those it was made of. */
   #tables: Tables;
   #context: WalkContext;
   #contextCr0 = 0;
   #contextCr3 = 0;
   #contextCr4 = 0;
+  /** With CR4.PAE only. */
+  #contextEfer = 0;
+  readonly #contextPdptes = new Int32Array(PDPTE_WORDS);
   readonly #result = new WalkResult();
 
   readonly #instruction = new SideCounts();
@@ -105,8 +113,7 @@ export class Paging implements TableMemory {
     const instructionSeed = (parts.seed ^ 0x5bd1e995) >>> 0;
     this.instructionTlb = new Tlb(parts.profile.instructionTlb, instructionSeed, onInstructionEvict);
     this.#pse36 = ((parts.profile.cpuid[1]?.edx ?? 0) & CPUID_PSE36) !== 0;
-    this.#physicalAddressBits = parts.profile.physicalAddressBits;
-    this.#tables = tablesOf(PAGING_32, { physicalAddressBits: this.#physicalAddressBits });
+    this.#tables = tablesOf(PAGING_32, { physicalAddressBits: parts.profile.physicalAddressBits });
     this.#context = this.#makeContext();
   }
 
@@ -146,8 +153,16 @@ export class Paging implements TableMemory {
       this.instructionTlb.flushNonGlobal();
     } else {
       this.#flushesAll++;
-      this.dataTlb.flushAll();
-      this.instructionTlb.flushAll();
+      this.#dropAll();
+    }
+  }
+
+  /** Empties both TLBs, which takes them to the large page size of the paging mode. */
+  #dropAll(): void {
+    const shift = (this.#state.cr4 & CR4.PAE) !== 0 ? LARGE_PAE : LARGE_32;
+    for (const tlb of [this.dataTlb, this.instructionTlb]) {
+      tlb.flushAll();
+      tlb.useLargePages(shift);
     }
   }
 
@@ -226,10 +241,6 @@ export class Paging implements TableMemory {
 
   /** First-level index of the entry that translates the access and permits it, or -1 with a fault in the signal. */
   #lookup(tlb: Tlb, counts: SideCounts, address: number, access: number): number {
-    if ((this.#state.cr4 & CR4.PAE) !== 0) {
-      unmodelled(this.#state, "PAE and 4-level paging");
-      return -1;
-    }
     let entry = tlb.lookup(address);
     if (entry < 0) {
       entry = tlb.promote(address);
@@ -304,28 +315,48 @@ export class Paging implements TableMemory {
 
   #currentContext(): WalkContext {
     const state = this.#state;
-    if (state.cr0 !== this.#contextCr0 || state.cr4 !== this.#contextCr4 || state.i32[CELL.cr3] !== this.#contextCr3) {
+    if (
+      state.cr0 !== this.#contextCr0 ||
+      state.cr4 !== this.#contextCr4 ||
+      state.i32[CELL.cr3] !== this.#contextCr3 ||
+      ((state.cr4 & CR4.PAE) !== 0 && this.#paeChanged())
+    ) {
       this.#context = this.#makeContext();
     }
     return this.#context;
   }
 
+  #paeChanged(): boolean {
+    const { i32 } = this.#state;
+    if (i32[CELL.efer] !== this.#contextEfer) return true;
+    for (let n = 0; n < PDPTE_WORDS; n++) if (i32[CELL.pdpte0 + n] !== this.#contextPdptes[n]) return true;
+    return false;
+  }
+
   #makeContext(): WalkContext {
     const state = this.#state;
-    const pseBefore = this.#tables.features.pse === true;
+    const { physicalAddressBits, nxe: nxeBefore = false, pse: pseBefore = false } = this.#tables.features;
+    const pae = (state.cr4 & CR4.PAE) !== 0;
     const pse = (state.cr4 & CR4.PSE) !== 0;
+    const nxe = (state.get(CELL.efer) & EFER.NXE) !== 0;
     this.#contextCr0 = state.cr0;
     this.#contextCr3 = state.i32[CELL.cr3] as number;
     this.#contextCr4 = state.cr4;
-    if (pse !== pseBefore) {
-      const physicalAddressBits = this.#physicalAddressBits;
+    this.#contextEfer = state.i32[CELL.efer] as number;
+    this.#contextPdptes.set(state.i32.subarray(CELL.pdpte0, CELL.pdpte0 + PDPTE_WORDS));
+    if (pae) {
+      if (this.#tables.format !== PAGING_PAE || nxe !== nxeBefore) {
+        this.#tables = tablesOf(PAGING_PAE, { physicalAddressBits, nxe });
+      }
+    } else if (this.#tables.format !== PAGING_32 || pse !== pseBefore) {
       this.#tables = tablesOf(PAGING_32, { physicalAddressBits, pse, pse36: this.#pse36 });
     }
     return {
       root: pageBase(state.get(CELL.cr3)),
       writeProtect: (this.#contextCr0 & CR0.WP) !== 0,
       globalPages: (this.#contextCr4 & CR4.PGE) !== 0,
-      fetchInErrorCode: false,
+      fetchInErrorCode: pae && nxe,
+      ...(pae ? { pdptes: state.pdptes() } : {}),
       memory: this,
       reasons: FIRST_STAGE_REASONS,
       secondStage: null,

@@ -68,6 +68,10 @@ export class PhysicalEnvironment implements Environment {
     this.#mmu.probe(linear, bytes, access);
   }
 
+  readPdpt(address: number): number {
+    return this.#mmu.readPdpt(address);
+  }
+
   readPort(port: number, bytes: number): number {
     const value = this.#bus.readPort(port, bytes);
     this.attention();

@@ -72,6 +72,8 @@ export const CELL = {
    * it lets the instruction go on without paying for its start again, and an event that is taken here push RF = 1.
    */
   repeating: cell(46),
+  /** The four page-directory-pointer-table registers of PAE paging, one after the other (SDM vol. 3, 4.4.1). */
+  pdpte0: cell(88),
   /** 1 when a task switch has just loaded RF, which the end of its instruction then leaves alone. Not architectural. */
   resumeLoaded: cell(92),
 } as const;
@@ -316,6 +318,14 @@ export class CpuState {
 
   get cr4(): number {
     return this.i32[CELL.cr4] as number;
+  }
+
+  /** The four PDPTE registers, as halves. */
+  pdptes(): readonly (readonly [low: number, high: number])[] {
+    return [0, 1, 2, 3].map((n) => {
+      const register = CELL.pdpte0 + cell(n);
+      return [this.i32[register] as number, this.i32[register + 1] as number];
+    });
   }
 
   selector(segment: number): number {

@@ -19,10 +19,14 @@ export interface TlbStructure {
   readonly replacement: "fifo" | "random";
 }
 
-/** Structures of one side; `large` and `secondLarge` absent means that large pages share, or have no second level. */
+/**
+ * Structures of one side; `large` and `secondLarge` absent means that large pages share, or have no second level.
+ * `large2M` is what `large` is for 2 MB pages, where it differs.
+ */
 export interface TlbStructures {
   readonly small: TlbStructure;
   readonly large?: TlbStructure;
+  readonly large2M?: TlbStructure;
   readonly secondSmall?: TlbStructure;
   readonly secondLarge?: TlbStructure;
 }
@@ -56,6 +60,7 @@ export interface SavedTlb {
 
 const EMPTY = -1;
 const SMALL_SHIFT = 12;
+const LARGE_4M = 22;
 
 /** Page number and size class in one number, for one comparison. */
 function keyOf(linear: number, shift: number): number {
@@ -78,7 +83,10 @@ export class Tlb {
   readonly #tags: Uint16Array;
   readonly #pointers: Uint16Array;
   readonly #small: Bank;
-  readonly #large: Bank;
+  readonly #large4M: Bank;
+  readonly #large2M: Bank;
+  /** One of the two, by `largeShift`. */
+  #large: Bank;
   readonly #secondSmall: Bank | null;
   readonly #secondLarge: Bank | null;
   /** Entries below this index are first-level. */
@@ -89,8 +97,8 @@ export class Tlb {
   readonly #onEvict: EvictionListener;
   /** Address space of lookups and fills. */
   currentTag = 0;
-  /** log2 of the large page size in the current paging mode: 22 or 21; change it only when the TLB is empty. */
-  largeShift = 22;
+  /** log2 of the large page size in the current paging mode: 22 or 21. */
+  #largeShift = LARGE_4M;
 
   constructor(structures: TlbStructures, seed: number, onEvict: EvictionListener) {
     let entries = 0;
@@ -113,7 +121,9 @@ export class Tlb {
       return made;
     };
     this.#small = bank(structures.small);
-    this.#large = structures.large === undefined ? this.#small : bank(structures.large);
+    this.#large4M = structures.large === undefined ? this.#small : bank(structures.large);
+    this.#large2M = structures.large2M === undefined ? this.#large4M : bank(structures.large2M);
+    this.#large = this.#large4M;
     this.#firstLevelEntries = entries;
     this.#secondSmall = structures.secondSmall === undefined ? null : bank(structures.secondSmall);
     this.#secondLarge = structures.secondLarge === undefined ? null : bank(structures.secondLarge);
@@ -128,11 +138,21 @@ export class Tlb {
     this.#onEvict = onEvict;
   }
 
+  get largeShift(): number {
+    return this.#largeShift;
+  }
+
+  /** Takes the TLB, which must be empty, to a paging mode with large pages of 2^22 or 2^21 bytes. */
+  useLargePages(shift: number): void {
+    this.#largeShift = shift;
+    this.#large = shift === LARGE_4M ? this.#large4M : this.#large2M;
+  }
+
   /** Index of the first-level entry that translates `linear`, or -1. */
   lookup(linear: number): number {
     const small = this.#find(this.#small, linear, SMALL_SHIFT);
     if (small !== EMPTY || !this.#anyLarge) return small;
-    return this.#find(this.#large, linear, this.largeShift);
+    return this.#find(this.#large, linear, this.#largeShift);
   }
 
   /** After a first-level miss: copies a second-level entry for `linear` into the first; its index there, or -1. */
@@ -140,7 +160,7 @@ export class Tlb {
     let found = EMPTY;
     if (this.#secondSmall !== null) found = this.#find(this.#secondSmall, linear, SMALL_SHIFT);
     if (found === EMPTY && this.#secondLarge !== null && this.#anyLarge)
-      found = this.#find(this.#secondLarge, linear, this.largeShift);
+      found = this.#find(this.#secondLarge, linear, this.#largeShift);
     if (found === EMPTY) return EMPTY;
     const shift = this.shifts[found] as number;
     const bank = shift === SMALL_SHIFT ? this.#small : this.#large;
@@ -154,9 +174,9 @@ export class Tlb {
    */
   insert(linear: number, shift: number, base: number, attributes: number): number {
     const large = shift !== SMALL_SHIFT;
-    if (large && shift !== this.largeShift) {
-      base += lowBits(linear, shift) - lowBits(linear, this.largeShift);
-      shift = this.largeShift;
+    if (large && shift !== this.#largeShift) {
+      base += lowBits(linear, shift) - lowBits(linear, this.#largeShift);
+      shift = this.#largeShift;
     }
     const second = large ? this.#secondLarge : this.#secondSmall;
     if (second !== null) this.#fill(second, linear, shift, base, attributes);
@@ -166,7 +186,7 @@ export class Tlb {
   /** Drops every entry that translates `linear` in the current address space, global or not, of any size (INVLPG). */
   flushPage(linear: number): void {
     const small = keyOf(linear, SMALL_SHIFT);
-    const large = keyOf(linear, this.largeShift);
+    const large = keyOf(linear, this.#largeShift);
     for (let entry = 0; entry < this.#keys.length; entry++) {
       const key = this.#keys[entry];
       if ((key === small || key === large) && this.#tags[entry] === this.currentTag) this.#invalidate(entry);
@@ -214,7 +234,7 @@ export class Tlb {
       pointers: Array.from(this.#pointers),
       random: this.#random,
       currentTag: this.currentTag,
-      largeShift: this.largeShift,
+      largeShift: this.#largeShift,
     };
   }
 
@@ -228,7 +248,7 @@ export class Tlb {
     this.#pointers.set(saved.pointers);
     this.#random = saved.random;
     this.currentTag = saved.currentTag;
-    this.largeShift = saved.largeShift;
+    this.useLargePages(saved.largeShift);
     this.#anyLarge = true;
   }
 

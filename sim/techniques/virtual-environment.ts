@@ -7,9 +7,9 @@
  */
 import { ACCESS, type Environment, FLUSH, type Intercepts, type VmxInstructions } from "../cpu/environment.ts";
 import type { CostName, Profile } from "../cpu/profiles/profile.ts";
-import { CELL, type CpuState, CR0, CR4, FLAG, raise, raisePageFault, VECTOR } from "../cpu/state.ts";
+import { CELL, type CpuState, CR0, CR4, EFER, FLAG, raise, raisePageFault, VECTOR } from "../cpu/state.ts";
 import { PAGE_SIZE, pageBase, pageOffset } from "../memory/address.ts";
-import { PAGING_32, type Tables, tablesOf } from "../memory/page-tables.ts";
+import { PAGING_32, PAGING_PAE, type Tables, tablesOf } from "../memory/page-tables.ts";
 import { FIRST_STAGE_REASONS, WALK_OUTCOME, type WalkContext, WalkResult, walk } from "../memory/walk.ts";
 
 /** What the environment asks of the monitor that emulates. Guest-physical addresses; the monitor charges. */
@@ -58,10 +58,12 @@ export class VirtualEnvironment implements Environment {
   readonly #state: CpuState;
   readonly #host: EmulationHost;
   readonly #result = new WalkResult();
+  /** 32-bit paging by CR4.PSE, PAE paging by IA32_EFER.NXE. */
   readonly #tables: readonly [Tables, Tables];
+  readonly #paeTables: readonly [Tables, Tables];
   /** Physical address of the second page's part of an access that crosses a page. */
   #second = 0;
-  /** The walk's context, good while the control registers are those that it was made from. */
+  /** The walk's context, good while the control registers are those that it was made from; never with PAE paging. */
   #walkContext: WalkContext | null = null;
   #contextCr0 = 0;
   #contextCr3 = 0;
@@ -77,13 +79,20 @@ export class VirtualEnvironment implements Environment {
       tablesOf(PAGING_32, { physicalAddressBits }),
       tablesOf(PAGING_32, { physicalAddressBits, pse: true, pse36 }),
     ];
+    this.#paeTables = [
+      tablesOf(PAGING_PAE, { physicalAddressBits }),
+      tablesOf(PAGING_PAE, { physicalAddressBits, nxe: true }),
+    ];
   }
 
   /** Guest-physical address of a linear one, or -1 with #PF signalled. */
   translate(linear: number, access: number): number {
     const state = this.#state;
     if ((state.cr0 & CR0.PG) === 0) return linear;
-    const result = walk(this.#tables[(state.cr4 & CR4.PSE) === 0 ? 0 : 1], this.#context(), linear, access & 7);
+    const pae = (state.cr4 & CR4.PAE) !== 0;
+    const nxe = pae && (state.get(CELL.efer) & EFER.NXE) !== 0;
+    const tables = pae ? this.#paeTables[nxe ? 1 : 0] : this.#tables[(state.cr4 & CR4.PSE) === 0 ? 0 : 1];
+    const result = walk(tables, this.#context(pae, nxe), linear, access & 7);
     if (result.outcome !== WALK_OUTCOME.TRANSLATED) {
       raisePageFault(state, linear, result.errorCode);
       return -1;
@@ -91,7 +100,7 @@ export class VirtualEnvironment implements Environment {
     return result.pageBase + (linear % 2 ** result.pageShift);
   }
 
-  #context(): WalkContext {
+  #context(pae: boolean, nxe: boolean): WalkContext {
     const state = this.#state;
     const { cr0, cr4 } = state;
     const cr3 = state.get(CELL.cr3);
@@ -103,16 +112,18 @@ export class VirtualEnvironment implements Environment {
       root: pageBase(cr3),
       writeProtect: (cr0 & CR0.WP) !== 0,
       globalPages: (cr4 & CR4.PGE) !== 0,
-      fetchInErrorCode: false,
+      fetchInErrorCode: nxe,
+      ...(pae ? { pdptes: state.pdptes() } : {}),
       memory: {
-        readTable: (address) => host.readEntry(address),
+        // The second word of an entry comes with the first.
+        readTable: (address, reason) => (reason < 0 ? host.readGuest(address, 4) : host.readEntry(address)),
         updateTable: (address, value) => host.updateEntry(address, value),
       },
       reasons: FIRST_STAGE_REASONS,
       secondStage: null,
       result: this.#result,
     };
-    this.#walkContext = context;
+    this.#walkContext = pae ? null : context;
     this.#contextCr0 = cr0;
     this.#contextCr3 = cr3;
     this.#contextCr4 = cr4;
@@ -217,6 +228,10 @@ export class VirtualEnvironment implements Environment {
         this.#host.writeGuest(at < split ? first + at : this.#second + at - split, 1, (value >>> (8 * i)) & 0xff);
       }
     }
+  }
+
+  readPdpt(address: number): number {
+    return this.#host.readGuest(address, 4);
   }
 
   readPort(port: number, bytes: number): number {

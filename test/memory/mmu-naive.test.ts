@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ACCESS, FLUSH } from "../../sim/cpu/environment.ts";
 import type { TlbSide } from "../../sim/cpu/profiles/profile.ts";
-import { CELL, CR0, CR4 } from "../../sim/cpu/state.ts";
+import { CELL, CR0, CR4, EFER } from "../../sim/cpu/state.ts";
 import { RAM_OFFSET } from "../../sim/memory/physical.ts";
 import { Bench, busPattern, testProfile } from "./fixtures.ts";
 import { NaiveMmu, NaiveTlb } from "./naive-mmu.ts";
@@ -10,12 +10,45 @@ import { NaiveMmu, NaiveTlb } from "./naive-mmu.ts";
 /**
  * RAM of 256 KB: page directories at 0x1000 and 0x2000, tables at 0x3000 to 0x5000, data above. Linear addresses lie
  * in a dozen pages under four directory entries (one of them the last, so that addresses wrap), so that TLBs of a
- * few entries are under pressure and tables are data now and then.
+ * few entries are under pressure and tables are data now and then. With PAE paging the two directories stand under
+ * different pointer entries, one of which is not present.
  */
 const RAM = 0x40000;
 const ROOTS = [0x1000, 0x2000];
 const DIRECTORY_INDICES = [0, 1, 2, 1023];
 const PAGE_INDICES = [0, 1, 2, 1023];
+/** PAE: the PDPTE registers for each root, and which entries of directories and tables are used. */
+const PDPTES: Readonly<Record<number, readonly number[]>> = {
+  4096: [0x1001, 0, 0x1000, 0x2001],
+  8192: [0x2001, 0x1001, 0, 0x1019],
+};
+const PAE_INDICES = [0, 1, 2, 511];
+
+/** What differs between the two paging modes. */
+interface Mode {
+  readonly pae: boolean;
+  /** Linear addresses, from the upper half that the generator gives: index of directory and page, offset. */
+  readonly linear: (directory: number, page: number, offset: number) => number;
+  readonly entryBytes: 4 | 8;
+  readonly indices: readonly number[];
+}
+const MODE_32: Mode = {
+  pae: false,
+  linear: (directory, page, offset) =>
+    (DIRECTORY_INDICES[directory] as number) * 0x400000 + (PAGE_INDICES[page] as number) * 0x1000 + offset,
+  entryBytes: 4,
+  indices: PAGE_INDICES,
+};
+const MODE_PAE: Mode = {
+  pae: true,
+  linear: (directory, page, offset) =>
+    ([0, 0, 1, 3][directory] as number) * 0x40000000 +
+    (PAE_INDICES[directory] as number) * 0x200000 +
+    (PAE_INDICES[page] as number) * 0x1000 +
+    offset,
+  entryBytes: 8,
+  indices: PAE_INDICES,
+};
 
 interface Geometry {
   readonly first: readonly [number, number];
@@ -38,11 +71,11 @@ const side = ({ first, second }: Geometry): TlbSide => {
 
 const linear = fc
   .tuple(
-    fc.constantFrom(...DIRECTORY_INDICES),
-    fc.constantFrom(...PAGE_INDICES),
+    fc.integer({ min: 0, max: 3 }),
+    fc.integer({ min: 0, max: 3 }),
     fc.oneof(fc.constantFrom(0, 4, 0xffc, 0xffd, 0xffe, 0xfff), fc.integer({ min: 0, max: 0xfff })),
   )
-  .map(([directory, page, offset]) => directory * 0x400000 + page * 0x1000 + offset);
+  .map(([directory, page, offset]) => ({ directory, page, offset }));
 
 /** Flags in which P, R/W and U/S are mostly set. */
 const flags = fc
@@ -61,6 +94,14 @@ const pde = fc.oneof(
   { weight: 1, arbitrary: flags.map((low) => (low | 0x80 | 0x00400000 | (1 << 21)) >>> 0) },
 );
 
+/** Upper half of an entry of PAE paging: mostly nothing, XD, bits of an address beyond RAM, reserved ones. */
+const high = fc.oneof(
+  { weight: 6, arbitrary: fc.constant(0) },
+  { weight: 2, arbitrary: fc.constant(1 << 31) },
+  { weight: 1, arbitrary: fc.constantFrom(1, 8, 0x10, 1 << 30) },
+);
+const slot = fc.integer({ min: 0, max: 3 });
+
 const operation = fc.oneof(
   {
     weight: 20,
@@ -77,14 +118,16 @@ const operation = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("cr3" as const), root: fc.constantFrom(...ROOTS) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("flush" as const), pge: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("wp" as const), wp: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("nxe" as const), nxe: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("save" as const) }) },
   {
     weight: 4,
     arbitrary: fc.record({
       kind: fc.constant("pte" as const),
       table: fc.constantFrom(0x3000, 0x4000, 0x5000),
-      index: fc.constantFrom(...PAGE_INDICES),
+      slot,
       entry: pte,
+      high,
     }),
   },
   {
@@ -92,17 +135,25 @@ const operation = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant("pde" as const),
       table: fc.constantFrom(...ROOTS),
-      index: fc.constantFrom(...DIRECTORY_INDICES),
+      slot,
       entry: pde,
+      high,
     }),
   },
 );
 type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
 
+interface Entry {
+  readonly table: number;
+  readonly slot: number;
+  readonly entry: number;
+  readonly high: number;
+}
+
 const VALUE_CELL = CELL.dr0;
 
 /** Runs the operations on both and compares after each one. */
-function compare(geometry: Geometry, tables: readonly [number, number][], operations: readonly Operation[]) {
+function compare(mode: Mode, geometry: Geometry, tables: readonly Entry[], operations: readonly Operation[]) {
   const bench = new Bench({
     profile: testProfile({ data: side(geometry), instruction: side(geometry) }),
     ramBytes: RAM,
@@ -118,8 +169,24 @@ function compare(geometry: Geometry, tables: readonly [number, number][], operat
     for (let i = 0; i < 4; i++) naive.ram[address + i] = (value >>> (8 * i)) & 255;
   };
   for (let at = 0x6000; at < RAM; at += 1028) setWord(at, Math.imul(at, 0x9e3779b1));
-  for (const [at, value] of tables) setWord(at, value);
-  bench.pagingOn(ROOTS[0] as number);
+  const setEntry = ({ table, slot, entry, high }: Entry): void => {
+    const index = (ROOTS.includes(table) && !mode.pae ? DIRECTORY_INDICES : mode.indices)[slot] as number;
+    setWord(table + index * mode.entryBytes, entry);
+    if (mode.pae) setWord(table + index * 8 + 4, high);
+  };
+  for (const each of tables) setEntry(each);
+  const pae = mode.pae ? CR4.PAE : 0;
+  const setRoot = (root: number): void => {
+    bench.state.set(CELL.cr3, root);
+    naive.controls.cr3 = root;
+    if (!mode.pae) return;
+    const pdptes = PDPTES[root] as readonly number[];
+    for (const [n, pdpte] of pdptes.entries()) bench.state.set(CELL.pdpte0 + 2 * n, pdpte);
+    naive.controls.pdptes = pdptes.map(BigInt);
+  };
+  naive.controls.mode = mode.pae ? "PAE" : "32-bit";
+  setRoot(ROOTS[0] as number);
+  bench.pagingOn(ROOTS[0] as number, { cr4: CR4.PSE | CR4.PGE | pae });
   const pattern = (address: number): number => {
     const bytes = naive.ram;
     return address < RAM ? (bytes[address] as number) : busPattern(address, 1);
@@ -128,8 +195,12 @@ function compare(geometry: Geometry, tables: readonly [number, number][], operat
   let flushesNonGlobal = 0;
   let flushesPage = 0;
 
-  for (const op of operations) {
+  for (const given of operations) {
     naive.fault = "";
+    const op =
+      "linear" in given
+        ? { ...given, linear: mode.linear(given.linear.directory, given.linear.page, given.linear.offset) }
+        : given;
     switch (op.kind) {
       case "load":
       case "modify":
@@ -183,14 +254,13 @@ function compare(geometry: Geometry, tables: readonly [number, number][], operat
         break;
       case "cr3":
         flushesNonGlobal++;
-        bench.state.set(CELL.cr3, op.root);
+        setRoot(op.root);
         bench.mmu.flushTlb(FLUSH.NON_GLOBAL);
-        naive.controls.cr3 = op.root;
         for (const tlb of [naive.data, naive.instruction]) tlb.flush((entry) => !entry.global, true);
         break;
       case "flush":
         flushesAll++;
-        bench.state.set(CELL.cr4, CR4.PSE | (op.pge ? CR4.PGE : 0));
+        bench.state.set(CELL.cr4, CR4.PSE | pae | (op.pge ? CR4.PGE : 0));
         bench.mmu.flushTlb(FLUSH.ALL);
         naive.controls.cr4Pge = op.pge;
         for (const tlb of [naive.data, naive.instruction]) tlb.flush(() => true, true);
@@ -200,6 +270,13 @@ function compare(geometry: Geometry, tables: readonly [number, number][], operat
         bench.mmu.pagingChanged();
         naive.controls.cr0Wp = op.wp;
         break;
+      case "nxe":
+        flushesAll++;
+        bench.state.set(CELL.efer, op.nxe ? EFER.NXE : 0);
+        bench.mmu.flushTlb(FLUSH.ALL);
+        naive.controls.nxe = op.nxe;
+        for (const tlb of [naive.data, naive.instruction]) tlb.flush(() => true, true);
+        break;
       case "save": {
         const saved = JSON.parse(JSON.stringify(bench.mmu.save()));
         bench.mmu = bench.newMmu();
@@ -208,7 +285,7 @@ function compare(geometry: Geometry, tables: readonly [number, number][], operat
       }
       case "pte":
       case "pde":
-        setWord(op.table + op.index * 4, op.entry);
+        setEntry(op);
         break;
     }
     expect(bench.takeFault()).toBe(naive.fault);
@@ -240,43 +317,47 @@ function compare(geometry: Geometry, tables: readonly [number, number][], operat
   expect(bench.cycles("instructions")).toBe(naive.crossCycles);
   const busWrites = bench.bus.accesses.filter((access) => access.kind === "write");
   expect(busWrites.reduce((sum, access) => sum + access.bytes, 0)).toBe(naive.busBytesWritten);
-  return { misses: naive.data.misses, updates: naive.updates, secondLevelHits: naive.data.secondLevelHits };
+  return {
+    misses: naive.data.misses,
+    updates: naive.updates,
+    secondLevelHits: naive.data.secondLevelHits,
+    denied: naive.deniedFetches,
+  };
 }
 
+const entries = (arbitrary: fc.Arbitrary<number>, count: number) =>
+  fc.array(fc.tuple(arbitrary, high), { minLength: count, maxLength: count });
 const initialTables = fc
-  .tuple(fc.array(pde, { minLength: 8, maxLength: 8 }), fc.array(pte, { minLength: 12, maxLength: 12 }))
-  .map(([pdes, ptes]): [number, number][] => [
-    ...pdes.map((entry, i): [number, number] => [
-      (ROOTS[i >> 2] as number) + (DIRECTORY_INDICES[i & 3] as number) * 4,
-      entry,
-    ]),
-    ...ptes.map((entry, i): [number, number] => [
-      0x3000 + (i >> 2) * 0x1000 + (PAGE_INDICES[i & 3] as number) * 4,
-      entry,
-    ]),
+  .tuple(entries(pde, 8), entries(pte, 12))
+  .map(([pdes, ptes]): Entry[] => [
+    ...pdes.map(([entry, high], i) => ({ table: ROOTS[i >> 2] as number, slot: i & 3, entry, high })),
+    ...ptes.map(([entry, high], i) => ({ table: 0x3000 + (i >> 2) * 0x1000, slot: i & 3, entry, high })),
   ]);
 
 describe("MMU against a naive one", () => {
-  it("gives the same values, faults, memory, counters and times over random accesses, flushes and table changes", () => {
-    let misses = 0;
-    let updates = 0;
-    let secondLevelHits = 0;
-    fc.assert(
-      fc.property(
-        fc.constantFrom(...geometries),
-        initialTables,
-        fc.array(operation, { minLength: 20, maxLength: 200, size: "max" }),
-        (geometry, tables, operations) => {
-          const seen = compare(geometry, tables, operations);
-          misses += seen.misses;
-          updates += seen.updates;
-          secondLevelHits += seen.secondLevelHits;
-        },
-      ),
-      { numRuns: 150, seed: 20060102, endOnFailure: true },
-    );
-    expect(misses).toBeGreaterThan(1000);
-    expect(updates).toBeGreaterThan(200);
-    expect(secondLevelHits).toBeGreaterThan(50);
-  });
+  it.each([
+    ["32-bit paging", MODE_32],
+    ["PAE paging", MODE_PAE],
+  ])(
+    "gives the same values, faults, memory, counters and times over random accesses, flushes and table changes: %s",
+    (_name, mode) => {
+      const total = { misses: 0, updates: 0, secondLevelHits: 0, denied: 0 };
+      fc.assert(
+        fc.property(
+          fc.constantFrom(...geometries),
+          initialTables,
+          fc.array(operation, { minLength: 20, maxLength: 200, size: "max" }),
+          (geometry, tables, operations) => {
+            const seen = compare(mode, geometry, tables, operations);
+            for (const name of ["misses", "updates", "secondLevelHits", "denied"] as const) total[name] += seen[name];
+          },
+        ),
+        { numRuns: 150, seed: 20060102, endOnFailure: true },
+      );
+      expect(total.misses).toBeGreaterThan(1000);
+      expect(total.updates).toBeGreaterThan(200);
+      expect(total.secondLevelHits).toBeGreaterThan(50);
+      if (mode.pae) expect(total.denied).toBeGreaterThan(20);
+    },
+  );
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ACCESS, FLUSH } from "../../sim/cpu/environment.ts";
-import { CELL, CR0, CR4, FLAG, OUTCOME } from "../../sim/cpu/state.ts";
+import { CELL, CR0, CR4, EFER, FLAG } from "../../sim/cpu/state.ts";
 import { REASON } from "../../sim/memory/physical.ts";
 import { Bench, busPattern, testProfile } from "./fixtures.ts";
 
@@ -307,13 +307,76 @@ describe("MMU with paging", () => {
     ]);
   });
 
-  it("stops as unmodelled under PAE instead of reading its tables wrongly", () => {
-    const bench = paged({ 20480: 0x9000 | URW }, { cr4: CR4.PAE });
-    bench.mmu.load(0x5000, 4, READ);
-    expect(bench.state.signal.outcome).toBe(OUTCOME.UNMODELLED);
-    bench.state.signal.outcome = OUTCOME.NONE;
-    expect(bench.mmu.fetch(0x5000, false)).toBe(-1);
-    expect(bench.state.signal.outcome).toBe(OUTCOME.UNMODELLED);
+  describe("under PAE", () => {
+    /** Linear 40000000h to 401FFFFFh: one 2 MB page at `address`; tables at ROOT. */
+    function large(address: number, flags = 0xe7, efer = 0): Bench {
+      const bench = new Bench();
+      bench.memory.write32(ROOT, ((address % 2 ** 32) | flags) >>> 0);
+      bench.memory.write32(ROOT + 4, Math.floor(address / 2 ** 32));
+      bench.state.set(CELL.pdpte0 + 2, ROOT | 1);
+      bench.state.set(CELL.efer, efer);
+      bench.pagingOn(0, { cr4: CR4.PAE });
+      return bench;
+    }
+
+    it("maps 2 MB pages with one reference and one TLB entry, and INVLPG anywhere in one drops all of it", () => {
+      const bench = large(0);
+      bench.memory.write32(0x9ffc, 0x12345678);
+      expect(bench.mmu.load(0x40009ffc, 4, READ)).toBe(0x12345678);
+      expect(bench.mmu.translate(0x401ffffc, READ)).toBe(0x1ffffc);
+      expect(bench.mmu.counters()).toMatchObject({ "tlb.data.misses": 1, "walk.references.pde": 1 });
+      bench.memory.write32(ROOT, 0);
+      bench.mmu.flushPage(0x40100000);
+      expect([bench.mmu.translate(0x40009ffc, READ), bench.takeFault()]).toEqual([-1, "14/0@40009ffc"]);
+    });
+
+    it("sends frames beyond 4 GB to the bus with their whole address", () => {
+      const bench = large(0xf_ffe00000);
+      bench.mmu.load(0x40001238, 4, READ);
+      bench.mmu.store(0x40001239, 1, 0x5a, READ);
+      expect(bench.bus.accesses.map(({ kind, address }) => [kind, address])).toEqual([
+        ["read", 0xf_ffe01238],
+        ["write", 0xf_ffe01239],
+      ]);
+      expect(bench.mmu.fetch(0x40000010, false)).toBe(0xf_ffe00010);
+    });
+
+    it("finds a pointer entry that is not present in the registers, not in memory", () => {
+      const bench = large(0);
+      expect([bench.mmu.translate(0x123, WRITE), bench.takeFault()]).toEqual([-1, "14/2@123"]);
+      bench.state.set(CELL.pdpte0, ROOT | 1);
+      expect(bench.mmu.translate(0x123, WRITE)).toBe(0x123);
+      expect(bench.memory.references[REASON.pdpte]).toBe(0);
+    });
+
+    it("denies fetches by XD with NXE, and calls it reserved without", () => {
+      const bench = large(2 ** 63, 0xe7, EFER.NXE);
+      expect([bench.mmu.fetch(0x40000000, false), bench.takeFault()]).toEqual([-1, "14/17@40000000"]);
+      expect([bench.mmu.fetch(0x40000000, true), bench.takeFault()]).toEqual([-1, "14/21@40000000"]);
+      expect(bench.mmu.translate(0x40000000, USER)).toBe(0);
+      bench.state.set(CELL.efer, 0);
+      bench.mmu.flushTlb(FLUSH.ALL);
+      expect([bench.mmu.fetch(0x40000000, false), bench.takeFault()]).toEqual([-1, "14/9@40000000"]);
+      expect([bench.mmu.translate(0x40000000, WRITE), bench.takeFault()]).toEqual([-1, "14/11@40000000"]);
+    });
+
+    it("has the profile's own TLB for 2 MB pages, where that differs from the one for 4 MB pages", () => {
+      const structure = (entries: number) => ({ entries, ways: entries, replacement: "fifo" }) as const;
+      const data = { small: structure(4), large: structure(1), large2M: structure(2), source: "test" };
+      const bench = new Bench({ profile: testProfile({ data }) });
+      const misses = (first: number, second: number): number => {
+        const before = bench.mmu.counters()["tlb.data.misses"] as number;
+        for (let n = 0; n < 3; n++) for (const linear of [first, second]) bench.mmu.translate(linear, READ);
+        return (bench.mmu.counters()["tlb.data.misses"] as number) - before;
+      };
+      for (const at of [0, 4, 8]) bench.memory.write32(ROOT + at, at === 4 ? 0x4000e7 : 0xe7);
+      bench.pagingOn(ROOT);
+      expect(misses(0, 0x400000)).toBe(6);
+      bench.memory.write32(ROOT + 4, 0);
+      bench.state.set(CELL.pdpte0, ROOT | 1);
+      bench.pagingOn(0, { cr4: CR4.PAE });
+      expect(misses(0, 0x200000)).toBe(2);
+    });
   });
 
   it("counts references to descriptor tables", () => {

@@ -12,6 +12,7 @@ interface Entry {
   writable: boolean;
   user: boolean;
   dirty: boolean;
+  executable: boolean;
   global: boolean;
 }
 
@@ -24,7 +25,7 @@ class NaiveStructure {
     this.next = this.sets.map(() => 0);
   }
   find(linear: number): Entry | null {
-    for (const shift of [12, 22]) {
+    for (const shift of [12, 21, 22]) {
       const page = Math.floor(linear / 2 ** shift);
       const set = this.sets[page % this.sets.length] as (Entry | null)[];
       const found = set.find((entry) => entry !== null && entry.page === page && entry.shift === shift);
@@ -86,13 +87,23 @@ export interface NaiveControls {
   cr0Wp: boolean;
   cr4Pge: boolean;
   cr3: number;
+  mode: "32-bit" | "PAE";
+  nxe: boolean;
+  pdptes: readonly bigint[];
 }
 
 export class NaiveMmu {
   readonly ram: Uint8Array;
   readonly data: NaiveTlb;
   readonly instruction: NaiveTlb;
-  readonly controls: NaiveControls = { cr0Wp: true, cr4Pge: true, cr3: 0x1000 };
+  readonly controls: NaiveControls = {
+    cr0Wp: true,
+    cr4Pge: true,
+    cr3: 0x1000,
+    mode: "32-bit",
+    nxe: false,
+    pdptes: [],
+  };
   busBytesWritten = 0;
   readonly busPattern: (address: number, bytes: number) => number;
   /** Cycles of walks and page crossings. */
@@ -101,6 +112,8 @@ export class NaiveMmu {
   walks = 0;
   references = 0;
   updates = 0;
+  /** Fetches from present pages that failed, as error codes say with NXE. */
+  deniedFetches = 0;
   fault = "";
 
   constructor(ram: Uint8Array, data: NaiveTlb, instruction: NaiveTlb, busPattern: (a: number, b: number) => number) {
@@ -132,8 +145,11 @@ export class NaiveMmu {
       }
       entry = tlb.first.find(linear) as Entry;
     }
-    const allowed = (!user || entry.user) && (!write || entry.writable || (!user && !this.controls.cr0Wp));
-    if (!allowed) return this.raise(linear, 1 | (write ? 2 : 0) | (user ? 4 : 0));
+    const { cr0Wp, mode, nxe } = this.controls;
+    const allowed =
+      (!user || entry.user) && (!write || entry.writable || (!user && !cr0Wp)) && (!fetch || entry.executable);
+    const described = fetch && nxe && mode === "PAE" ? 16 : 0;
+    if (!allowed) return this.raise(linear, 1 | (write ? 2 : 0) | (user ? 4 : 0) | described);
     if (write && !entry.dirty) {
       if (!this.walk(tlb, linear, write, user, fetch)) return -1;
       entry = tlb.first.find(linear) as Entry;
@@ -146,22 +162,23 @@ export class NaiveMmu {
     let references = 0;
     const result = oracleWalk(
       {
-        mode: "32-bit",
+        mode: this.controls.mode,
         cr3: BigInt(this.controls.cr3),
         wp: this.controls.cr0Wp,
         pse: true,
         pge: this.controls.cr4Pge,
-        nxe: false,
+        nxe: this.controls.nxe,
         pse36: true,
         pages1G: false,
         maxPhyAddr: 36n,
-        pdptes: [],
+        pdptes: this.controls.pdptes,
       },
       BigInt(linear),
       { write, user, fetch },
-      (address) => {
+      (address, bytes) => {
         references++;
-        return BigInt(this.word(Number(address)));
+        const low = BigInt(this.word(Number(address)));
+        return bytes === 4 ? low : low | (BigInt(this.word(Number(address) + 4)) << 32n);
       },
     );
     this.references += references;
@@ -172,7 +189,7 @@ export class NaiveMmu {
     }
     for (const [at, marked] of result.marked) {
       const address = Number(at);
-      if (BigInt(this.word(address)) === marked) continue;
+      if (BigInt(this.word(address)) === (marked & 0xffffffffn)) continue;
       this.updates++;
       this.walkCycles += 20;
       if (address >= this.ram.length) this.busBytesWritten += 4;
@@ -188,12 +205,14 @@ export class NaiveMmu {
       writable: result.writable,
       user: result.user,
       dirty: ((last[1] >> 6n) & 1n) === 1n,
+      executable: result.executable,
       global: result.global,
     });
     return true;
   }
 
   raise(linear: number, errorCode: number): number {
+    if ((errorCode & 17) === 17) this.deniedFetches++;
     this.drop(this.data, linear);
     this.drop(this.instruction, linear);
     this.fault = `14/${errorCode}@${linear.toString(16)}`;

@@ -65,8 +65,8 @@ export const core2_e6700: Profile = {
   instructionTlb: {
     small: { entries: 128, ways: 4, replacement: "fifo" },
     large: { entries: 4, ways: 4, replacement: "fifo" },
-    source:
-      "CPUID leaf 2 descriptors B0 and B1 (4 entries for 4 MB pages; 8 for 2 MB pages, which are not modelled yet); FIFO is ours",
+    large2M: { entries: 8, ways: 4, replacement: "fifo" },
+    source: "CPUID leaf 2 descriptors B0 and B1 (4 entries for 4 MB pages, 8 for 2 MB pages); FIFO is ours",
   },
   dataTlb: {
     small: { entries: 16, ways: 4, replacement: "fifo" },

@@ -172,6 +172,8 @@ export interface TlbSide {
   readonly small: TlbGeometry;
   /** For 4 MB and 2 MB pages; absent when they share `small`. */
   readonly large?: TlbGeometry;
+  /** For 2 MB pages, where it is not as `large`. */
+  readonly large2M?: TlbGeometry;
   readonly secondSmall?: TlbGeometry;
   readonly secondLarge?: TlbGeometry;
   readonly source: string;

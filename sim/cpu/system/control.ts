@@ -4,18 +4,19 @@
  * checks. The caller charges.
  *
  * A change of CR0.PE takes effect with the next instruction; hidden parts of segment registers stay (vol. 3, 10.9).
- *
- * Unmodelled: CR4.PAE.
  */
 import { type Environment, FLUSH } from "../environment.ts";
 import type { Profile } from "../profiles/profile.ts";
-import { CELL, type CpuState, CR0, CR4, raise, unmodelled, VECTOR } from "../state.ts";
+import { CELL, type CpuState, CR0, CR4, raise, VECTOR } from "../state.ts";
 import { privileged } from "./checks.ts";
+import { loadPdptes, usesPae } from "./pdptes.ts";
 
 /** Bits of CR0 that exist; the others of the low 32 ignore writes and read 0. ET is always 1. */
 const CR0_BITS = CR0.PE | CR0.MP | CR0.EM | CR0.TS | CR0.ET | CR0.NE | CR0.WP | CR0.AM | CR0.NW | CR0.CD | CR0.PG;
 /** Bits of CR4 whose change makes all translations stale (SDM vol. 3, 4.10.4.1). */
 const CR4_FLUSHING = CR4.PSE | CR4.PAE | CR4.PGE;
+/** Bits whose change makes MOV to CR0 load the PDPTE registers, where it leaves PAE paging in use; of CR4 those above (4.4.1). */
+const CR0_LOADING_PDPTES = CR0.PG | CR0.CD | CR0.NW;
 /** LMSW loads these. */
 const MACHINE_STATUS = CR0.PE | CR0.MP | CR0.EM | CR0.TS;
 
@@ -84,11 +85,36 @@ export function writeControl(state: CpuState, env: Environment, cr: number, valu
   }
 }
 
-/** Loads CR3, as MOV to it and task switches do; false with a fault signalled. */
-export function loadPagingBase(state: CpuState, env: Environment, value: number): boolean {
+/**
+ * Loads CR3, as MOV to it and task switches do, with the PDPTE registers if PAE paging is in use. False, with nothing
+ * loaded and the fault of the given vector and error code signalled, if an entry of theirs is not valid.
+ */
+export function loadPagingBase(
+  state: CpuState,
+  env: Environment,
+  value: number,
+  vector: number = VECTOR.GP,
+  errorCode = 0,
+): boolean {
+  if (!reloadPdptes(state, env, state.cr0, state.cr4, value >>> 0, vector, errorCode)) return false;
   state.set(CELL.cr3, value);
   env.flushTlb(FLUSH.NON_GLOBAL);
   return true;
+}
+
+/** Loads the PDPTE registers if these values mean PAE paging; false with the fault signalled if an entry is not valid. */
+function reloadPdptes(
+  state: CpuState,
+  env: Environment,
+  cr0: number,
+  cr4: number,
+  cr3: number,
+  vector: number = VECTOR.GP,
+  errorCode = 0,
+): boolean {
+  if (!usesPae(cr0, cr4, state.get(CELL.efer)) || loadPdptes(state, env, cr3)) return true;
+  raise(state, vector, errorCode);
+  return false;
 }
 
 function writeCr0(state: CpuState, env: Environment, value: number): void {
@@ -100,6 +126,8 @@ function writeCr0(state: CpuState, env: Environment, value: number): void {
     return;
   }
   const changed = written ^ state.cr0;
+  const loads = (changed & CR0_LOADING_PDPTES) !== 0;
+  if (loads && !reloadPdptes(state, env, written, state.cr4, state.get(CELL.cr3))) return;
   state.set(CELL.cr0, written);
   if ((changed & CR0.PG) !== 0) env.flushTlb(FLUSH.ALL);
   else if ((changed & CR0.WP) !== 0) env.pagingChanged();
@@ -112,10 +140,8 @@ function writeCr4(state: CpuState, env: Environment, value: number): void {
     return;
   }
   const changed = value ^ state.cr4;
-  if ((value & CR4.PAE) !== 0) {
-    unmodelled(state, "CR4.PAE");
-    return;
-  }
+  const loads = (changed & CR4_FLUSHING) !== 0;
+  if (loads && !reloadPdptes(state, env, state.cr0, value, state.get(CELL.cr3))) return;
   state.set(CELL.cr4, value);
   if ((changed & CR4_FLUSHING) !== 0) env.flushTlb(FLUSH.ALL);
   env.attention();

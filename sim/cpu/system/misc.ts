@@ -10,7 +10,7 @@ import type { CpuidLeaf } from "../profiles/profile.ts";
 import { ACTIVITY, CELL, type CpuState, CR4, FLAG, GPR, raise, temporaryCell, VECTOR } from "../state.ts";
 import { REASON } from "../vmx/reasons.ts";
 import { privileged } from "./checks.ts";
-import { APIC_BASE, timeStamp, toEdxEax } from "./msr.ts";
+import { APIC_BASE, EXTENDED_EDX, EXTENDED_LEAF, executeDisable, timeStamp, toEdxEax } from "./msr.ts";
 
 const EXTENDED = 0x80000000;
 const APIC_FLAG = 1 << 9;
@@ -34,6 +34,7 @@ export function cpuid(state: CpuState, env: Environment): void {
   let eax = leaf.eax;
   let edx = leaf.edx;
   if (index === 0 && (state.get(CELL.miscEnable) & LIMIT_CPUID) !== 0) eax = Math.min(eax, 3);
+  if (index === EXTENDED_LEAF && !executeDisable(state, env.profile)) edx &= ~EXTENDED_EDX.XD;
   if (index === 1 && (state.get(CELL.apicBase) & APIC_BASE.ENABLE) === 0) edx &= ~APIC_FLAG;
   state.set(GPR.eax, eax);
   state.set(GPR.ebx, leaf.ebx);

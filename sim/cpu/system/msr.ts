@@ -3,12 +3,14 @@
  * whether the register exists and takes the value: #GP(0) if not.
  *
  * Modelled: the registers below. MTRRs, PAT and IA32_MISC_ENABLE are stored and read back; memory types have no effect
- * on time here. IA32_EFER reads as it is, and setting a bit of it stops as unmodelled: long mode and execute-disable are
- * not modelled yet. No microcode update is ever loaded. The caller charges.
+ * on time here. IA32_MISC_ENABLE.XD_DISABLE (bit 34) takes execute-disable away: from CPUID, from what IA32_EFER accepts,
+ * and, where NXE is set already, which the manual leaves open, by clearing it. In IA32_EFER NXE and SCE can be set; writes
+ * to LMA are ignored, reserved bits are #GP(0), and setting LME stops as unmodelled: there is no long mode. A change of NXE
+ * drops all translations, which the manual does not promise. No microcode update is ever loaded. The caller charges.
  */
-import type { Environment } from "../environment.ts";
+import { type Environment, FLUSH } from "../environment.ts";
 import type { Profile } from "../profiles/profile.ts";
-import { CELL, type CpuState, GPR, raise, temporaryCell, unmodelled, VECTOR } from "../state.ts";
+import { CELL, type CpuState, CR0, EFER, GPR, raise, temporaryCell, unmodelled, VECTOR } from "../state.ts";
 import { capabilityMsr } from "../vmx/capabilities.ts";
 import { privileged } from "./checks.ts";
 
@@ -42,8 +44,10 @@ export const FEATURE_CONTROL = { LOCK: 1, VMX_IN_SMX: 2, VMX: 4 } as const;
 const EDX = { TSC: 1 << 4, APIC: 1 << 9, SEP: 1 << 11, MTRR: 1 << 12, PAT: 1 << 16 } as const;
 const ECX_VMX = 1 << 5;
 /** CPUID leaf 80000001, EDX: execute-disable and long mode, either of which brings IA32_EFER. */
-const EXTENDED_EFER = (1 << 20) | (1 << 29);
-const EXTENDED_LEAF = 0x80000001;
+export const EXTENDED_EDX = { XD: 1 << 20, LM: 1 << 29 } as const;
+export const EXTENDED_LEAF = 0x80000001;
+/** IA32_MISC_ENABLE bit 34, in the upper half: execute-disable is not available (SDM vol. 4, table 2-2). */
+const XD_DISABLE = 1 << 2;
 
 /** Variable-range pairs, fixed ranges and write-combining as IA32_MTRRCAP announces them. */
 const VARIABLE_RANGES = 8;
@@ -177,20 +181,58 @@ const REGISTERS: ReadonlyMap<number, Register> = new Map<number, Register>([
   [MSR.SYSENTER_CS, sysenter(CELL.sysenterCs)],
   [MSR.SYSENTER_ESP, sysenter(CELL.sysenterEsp)],
   [MSR.SYSENTER_EIP, sysenter(CELL.sysenterEip)],
-  [MSR.MISC_ENABLE, stored(() => true, CELL.miscEnable)],
+  [
+    MSR.MISC_ENABLE,
+    {
+      present: () => true,
+      read: (state, _env, into) => copy(state, CELL.miscEnable, into),
+      write(state, env, low, high) {
+        put(state, CELL.miscEnable, low, high);
+        if (!executeDisable(state, env.profile)) changeEfer(state, env, state.get(CELL.efer) & ~EFER.NXE);
+        return OK;
+      },
+    },
+  ],
   [MSR.PAT, stored(announced(EDX.PAT), CELL.pat, validPat)],
   [MSR.MTRRCAP, constant(announced(EDX.MTRR), MTRR_CAPABILITIES)],
   ...MTRRS.map((index, n): [number, Register] => [index, stored(announced(EDX.MTRR), FIRST_MTRR_CELL + 2 * n)]),
   [
     MSR.EFER,
     {
-      present: (profile) => ((profile.cpuid[EXTENDED_LEAF]?.edx ?? 0) & EXTENDED_EFER) !== 0,
+      present: (profile) => extended(profile, EXTENDED_EDX.XD | EXTENDED_EDX.LM),
       read: (state, _env, into) => copy(state, CELL.efer, into),
-      write: (state, _env, low, high) =>
-        low === state.i32[CELL.efer] && high === state.i32[CELL.efer + 1] ? OK : UNMODELLED,
+      write(state, env, low, high) {
+        if (!acceptsEfer(state, env.profile, low, high)) return GP;
+        const before = state.get(CELL.efer);
+        if (((low ^ before) & EFER.LME) !== 0) return (state.cr0 & CR0.PG) !== 0 ? GP : UNMODELLED;
+        changeEfer(state, env, (low & ~EFER.LMA) | (before & EFER.LMA));
+        return OK;
+      },
     },
   ],
 ]);
+
+function extended(profile: Profile, flags: number): boolean {
+  return ((profile.cpuid[EXTENDED_LEAF]?.edx ?? 0) & flags) !== 0;
+}
+
+/** Whether the processor has execute-disable, and IA32_MISC_ENABLE has not taken it away. */
+export function executeDisable(state: CpuState, profile: Profile): boolean {
+  return extended(profile, EXTENDED_EDX.XD) && ((state.i32[CELL.miscEnable + 1] as number) & XD_DISABLE) === 0;
+}
+
+/** Whether no bit of a value for IA32_EFER is reserved on this processor. */
+export function acceptsEfer(state: CpuState, profile: Profile, low: number, high: number): boolean {
+  const longMode = extended(profile, EXTENDED_EDX.LM) ? EFER.LME | EFER.LMA | EFER.SCE : 0;
+  const accepted = longMode | (executeDisable(state, profile) ? EFER.NXE : 0);
+  return (low & ~accepted) === 0 && high === 0;
+}
+
+function changeEfer(state: CpuState, env: Environment, value: number): void {
+  const changed = state.get(CELL.efer) ^ value;
+  state.set(CELL.efer, value);
+  if ((changed & EFER.NXE) !== 0) env.flushTlb(FLUSH.ALL);
+}
 
 /** Time-stamp counter as a program reads it: with the offset of WRMSR and that of VMX non-root operation. */
 export function timeStamp(state: CpuState, env: Environment, into: number): void {

@@ -144,7 +144,8 @@ export function switchTask(state: CpuState, env: Environment, request: TaskSwitc
   const paged = layout === TSS32 && (state.cr0 & CR0.PG) !== 0;
   const root = paged ? env.load((base + CR3_OFFSET) >>> 0, 4, READ) : 0;
   const ldt = env.load((base + layout.ldt) >>> 0, 2, READ);
-  if (paged && root >>> 0 !== state.get(CELL.cr3) && !loadPagingBase(state, env, root)) return true;
+  const moves = paged && root >>> 0 !== state.get(CELL.cr3);
+  if (moves && !loadPagingBase(state, env, root, VECTOR.TS, selectorError(selector, ext))) return true;
   if (!loadSegments(state, env, ldt, ext)) return true;
   if (trap) state.set(CELL.pendingDebug, state.get(CELL.pendingDebug) | DR6_BT);
   if (request.errorCode !== NO_ERROR_CODE && !pushError(state, env, request.errorCode, layout.bytes, ext)) return true;

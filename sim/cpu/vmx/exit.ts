@@ -14,7 +14,7 @@ import {
 } from "./exits.ts";
 import { FIELD, type VmcsField } from "./fields.ts";
 import { loadMsrList, type MsrPort, storeMsrList } from "./msr-lists.ts";
-import { loadHostState, saveGuestState } from "./transitions.ts";
+import { loadHostState, loadPdpteRegisters, saveGuestState } from "./transitions.ts";
 import type { PhysicalMemory, Vmcs } from "./vmcs.ts";
 
 /** What transitions work on. */
@@ -27,7 +27,7 @@ export interface VmxHardware {
 }
 
 /** VMX-abort indicators (28.7). */
-export const ABORT = { saveGuestMsrs: 1, loadHostMsrs: 4 } as const;
+export const ABORT = { saveGuestMsrs: 1, hostPdptes: 2, loadHostMsrs: 4 } as const;
 
 /** Loads the MSRs of a list that two fields describe; 0, or the number of the entry that fails. */
 export function loadMsrs(hardware: VmxHardware, address: VmcsField, count: VmcsField): number {
@@ -44,6 +44,7 @@ function abort(hardware: VmxHardware, indicator: number): void {
 function enterHost(hardware: VmxHardware): void {
   const { vmcs, state, env } = hardware;
   loadHostState(vmcs, state);
+  if (!loadPdpteRegisters(vmcs, state, env.profile.physicalAddressBits)) abort(hardware, ABORT.hostPdptes);
   if (loadMsrs(hardware, FIELD.exitMsrLoadAddress, FIELD.exitMsrLoadCount) !== 0) abort(hardware, ABORT.loadHostMsrs);
   env.flushTlb(FLUSH.ALL);
   env.attention();

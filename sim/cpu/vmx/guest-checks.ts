@@ -5,7 +5,8 @@
  * Simplified: 32-bit guests (the controls of others are refused before); no unrestricted guest, no SMM. Bits of
  * IA32_DEBUGCTL count as reserved when no processor modelled here has them.
  */
-import { ACTIVITY, BLOCKING, CR4, FLAG, RIGHTS, SEG, SEGMENT_NAMES, VECTOR } from "../state.ts";
+import { ACTIVITY, BLOCKING, FLAG, RIGHTS, SEG, SEGMENT_NAMES, VECTOR } from "../state.ts";
+import { usesPae } from "../system/pdptes.ts";
 import { EVENT } from "./controls.ts";
 import {
   allowed,
@@ -16,6 +17,7 @@ import {
   injectionOf,
 } from "./entry-checks.ts";
 import { FIELD, type VmcsField } from "./fields.ts";
+import { pdptesInMemory } from "./transitions.ts";
 
 const CR0_PE = 1;
 /** IA32_DEBUGCTL bits of Pentium 4 (6:0) and Core 2 (1:0, 12:6). */
@@ -143,15 +145,9 @@ function linkPointerFits(e: EntryContext): boolean {
 
 /** With PAE paging: no present page-directory-pointer entry has a reserved bit set (27.3.1.6). */
 function pdptesValid(e: EntryContext): boolean {
-  if ((e.vmcs.get(FIELD.guestCr4) & CR4.PAE) === 0) return true;
-  const table = e.vmcs.get(FIELD.guestCr3) & ~0x1f;
-  const highReserved = ~(2 ** (e.physicalAddressBits - 32) - 1);
-  for (let n = 0; n < 4; n++) {
-    const low = e.vmcs.memory.read32((table >>> 0) + 8 * n);
-    const high = e.vmcs.memory.read32((table >>> 0) + 8 * n + 4);
-    if ((low & 1) !== 0 && ((low & 0x1e6) !== 0 || (high & highReserved) !== 0)) return false;
-  }
-  return true;
+  const { vmcs, physicalAddressBits } = e;
+  if (!usesPae(vmcs.get(FIELD.guestCr0), vmcs.get(FIELD.guestCr4), 0)) return true;
+  return pdptesInMemory(vmcs.memory, vmcs.get(FIELD.guestCr3), physicalAddressBits) !== null;
 }
 
 export const GUEST_CHECKS: readonly EntryCheck[] = [

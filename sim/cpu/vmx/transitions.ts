@@ -2,6 +2,9 @@
  * What moves between the VMCS and the processor's registers: loading guest state (SDM vol. 3, 27.3.2), saving guest
  * state (28.3) and loading host state (28.5). Who decides, and what is recorded about why, is in vmx.ts.
  *
+ * A guest or host with PAE paging gets its PDPTE registers from memory, at its CR3 (27.3.2.4, 28.5.4): there is no EPT.
+ * IA32_EFER is not switched but for LMA and LME; the rest of it, such as NXE, changes by the MSR lists or not at all.
+ *
  * Simplified: 32-bit guests and hosts only (the checks refuse others: entries are made outside IA-32e mode);
  * IA32_DEBUGCTL is not a register of the model, so its field stays as software wrote it.
  */
@@ -21,8 +24,9 @@ import {
   SEGMENT_COUNT,
   selectorCell,
 } from "../state.ts";
+import { PDPTE_COUNT, pdptAddress, usesPae, validPdpte } from "../system/pdptes.ts";
 import { FIELD, type VmcsField } from "./fields.ts";
-import type { Vmcs } from "./vmcs.ts";
+import type { PhysicalMemory, Vmcs } from "./vmcs.ts";
 
 /** CR0 bits that VM entries and exits leave alone: ET, NW, CD and the reserved ones (27.3.2.1, 28.5.1). */
 const CR0_KEPT = CR0.ET | CR0.NW | CR0.CD | 0x0000ffc0 | (1 << 17) | 0x1ff80000;
@@ -69,6 +73,28 @@ function loadCr0(state: CpuState, value: number): void {
 /** IA-32e mode off, as the address-space controls demand here: LMA and, since CR0.PG is 1, LME. */
 function leaveLongMode(state: CpuState): void {
   state.set(CELL.efer, state.get(CELL.efer) & ~(EFER.LMA | EFER.LME));
+}
+
+/** The four page-directory-pointer-table entries at a value of CR3, as words; null if one of them is not valid. */
+export function pdptesInMemory(memory: PhysicalMemory, cr3: number, physicalAddressBits: number): number[] | null {
+  const table = pdptAddress(cr3);
+  const words: number[] = [];
+  for (let n = 0; n < PDPTE_COUNT; n++) {
+    const low = memory.read32(table + 8 * n) | 0;
+    const high = memory.read32(table + 8 * n + 4) | 0;
+    if (!validPdpte(low, high, physicalAddressBits)) return null;
+    words.push(low, high);
+  }
+  return words;
+}
+
+/** With PAE paging in use: loads the PDPTE registers. False if an entry is not valid. */
+export function loadPdpteRegisters(vmcs: Vmcs, state: CpuState, physicalAddressBits: number): boolean {
+  if (!usesPae(state.cr0, state.cr4, state.get(CELL.efer))) return true;
+  const words = pdptesInMemory(vmcs.memory, state.get(CELL.cr3), physicalAddressBits);
+  if (words === null) return false;
+  state.i32.set(words, CELL.pdpte0);
+  return true;
 }
 
 /** Loads guest state from the current VMCS; it has passed the checks. */

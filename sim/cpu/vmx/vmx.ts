@@ -45,7 +45,7 @@ import { GUEST_CHECKS } from "./guest-checks.ts";
 import { cellMsrs, type MsrPort } from "./msr-lists.ts";
 import { type EntryControls, NonRoot } from "./non-root.ts";
 import { REASON, VM_ERROR } from "./reasons.ts";
-import { loadGuestState } from "./transitions.ts";
+import { loadGuestState, loadPdpteRegisters } from "./transitions.ts";
 import { LAUNCH_STATE, NO_POINTER, type PhysicalMemory, Vmcs } from "./vmcs.ts";
 
 /** IA32_FEATURE_CONTROL: lock, and VMXON outside SMX (table 34-2). */
@@ -116,7 +116,7 @@ export class Vmx implements VmxInstructions {
     this.#env = env;
     this.#capabilities = profile.vmx;
     this.#vmcs = new Vmcs(memory);
-    this.#hardware = { vmcs: this.#vmcs, state, memory, env, msrs: options.msrs ?? cellMsrs(state) };
+    this.#hardware = { vmcs: this.#vmcs, state, memory, env, msrs: options.msrs ?? cellMsrs(state, profile) };
     this.#controls = new NonRoot(state, this.#vmcs);
     this.#entry = {
       vmcs: this.#vmcs,
@@ -320,6 +320,7 @@ export class Vmx implements VmxInstructions {
       return true;
     }
     loadGuestState(vmcs, this.#state);
+    loadPdpteRegisters(vmcs, this.#state, this.#entry.physicalAddressBits);
     const failed = loadMsrs(this.#hardware, FIELD.entryMsrLoadAddress, FIELD.entryMsrLoadCount);
     if (failed !== 0) {
       this.failedCheck = "VM-entry MSR-load list";

@@ -98,6 +98,10 @@ export class FakeEnvironment implements Environment {
     for (let n = 0; n < bytes; n++) this.memory[at + n] = value >>> (8 * n);
   }
 
+  readPdpt(address: number): number {
+    return this.peek(address, 4);
+  }
+
   readPort(port: number, bytes: number): number {
     this.log.push(`in ${port.toString(16)} ${bytes}`);
     return this.portValue;

@@ -106,7 +106,7 @@ describe("control registers", () => {
     ["CR4 bits that exist", 4, CR4.PSE | CR4.PGE | CR4.DE | CR4.TSD | CR4.PCE | CR4.VMXE, "ok"],
     ["CR4 reserved bit", 4, 1 << 11, "#GP(0)"],
     ["CR4 bit 31", 4, 1 << 31, "#GP(0)"],
-    ["CR4.PAE", 4, CR4.PAE, "unmodelled"],
+    ["CR4.PAE with paging off", 4, CR4.PAE, "ok"],
     ["CR1", 1, 0, "#UD"],
     ["CR5", 5, 0, "#UD"],
   ])("%s", (_what, cr, value, expected) => {
@@ -312,6 +312,7 @@ describe("MSRs", () => {
     ["last fixed MTRR", 0x26f, 0x05050505_05050505n],
     ["MTRR_DEF_TYPE", MSR.MTRR_DEF_TYPE, 0xc06n],
     ["FEATURE_CONTROL", MSR.FEATURE_CONTROL, 5n],
+    ["EFER.NXE and SCE", MSR.EFER, 0x801n],
   ])("%s keeps what is written", (_what, index, written) => {
     const f = access(index, written);
     expect(f.outcome()).toBe("ok");
@@ -331,8 +332,37 @@ describe("MSRs", () => {
     ["FEATURE_CONTROL reserved bit", MSR.FEATURE_CONTROL, 8n, "#GP(0)"],
     ["EFER.LME", MSR.EFER, 0x100n, "unmodelled"],
     ["EFER as it is", MSR.EFER, 0n, "ok"],
+    ["EFER.LMA, which is ignored", MSR.EFER, 0x400n, "ok"],
+    ["EFER bit 1", MSR.EFER, 2n, "#GP(0)"],
+    ["EFER bit 12", MSR.EFER, 0x1000n, "#GP(0)"],
+    ["EFER bit 32", MSR.EFER, 0x1_00000000n, "#GP(0)"],
   ])("%s", (_what, index, written, expected) => {
     expect(access(index, written).outcome()).toBe(expected);
+  });
+
+  test("a change of EFER.NXE flushes everything, one of SCE nothing", () => {
+    expect(access(MSR.EFER, 0x800n).env.log).toEqual(["flush 1"]);
+    expect(access(MSR.EFER, 1n).env.log).toEqual([]);
+  });
+
+  test("setting EFER.LME is #GP(0) while paging is on", () => {
+    expect(access(MSR.EFER, 0x100n, (g) => g.state.set(CELL.cr0, CR0.PE | CR0.PG)).outcome()).toBe("#GP(0)");
+  });
+
+  test("MISC_ENABLE.XD_DISABLE hides execute-disable from CPUID, and EFER.NXE with it", () => {
+    const f = access(MSR.MISC_ENABLE, 1n << 34n, (g) => g.state.set(CELL.efer, 0x801));
+    expect([f.state.get(CELL.efer), f.env.log]).toEqual([1, ["flush 1"]]);
+    const announced = (): number => {
+      f.state.set(GPR.eax, 0x80000001);
+      cpuid(f.state, f.env);
+      return (f.state.get(GPR.edx) >>> 20) & 1;
+    };
+    expect(announced()).toBe(0);
+    const disable = (g: Fixture) => g.state.setNumber(CELL.miscEnable, 2 ** 34);
+    expect(access(MSR.EFER, 0x800n, disable).outcome()).toBe("#GP(0)");
+    expect(access(MSR.EFER, 1n, disable).outcome()).toBe("ok");
+    f.state.set(CELL.miscEnable, 0);
+    expect(announced()).toBe(1);
   });
 
   test("FEATURE_CONTROL cannot be written once locked", () => {

@@ -64,6 +64,29 @@ describe("entry", () => {
     expect(machine.state.get(CELL.efer)).toBe(EFER.NXE);
   });
 
+  test("loads the PDPTE registers of a guest with PAE paging from memory, and an exit those of such a host", () => {
+    const PAE = 1 << 5;
+    const table = (m: Machine, at: number, words: readonly number[]) => {
+      for (const [n, word] of words.entries()) m.write(at + 4 * n, word);
+    };
+    const registers = (m: Machine) => Array.from(m.state.i32.subarray(CELL.pdpte0, CELL.pdpte0 + 8));
+    const guestTable = [0x1001, 0xf, 0, 0, 0x2e01, 0, 6, -1];
+    const hostTable = [0, 0, 0x3001, 0, 0x4019, 0, 0, 0];
+    const machine = createGuest((m) => {
+      setBits(m, FIELD.guestCr4, PAE);
+      setBits(m, FIELD.hostCr4, PAE);
+      table(m, 0xb000, guestTable);
+      table(m, 0xa000, hostTable);
+    });
+    expect(registers(machine)).toEqual(guestTable.map((word) => word | 0));
+    cpuid(machine);
+    expect(registers(machine)).toEqual(hostTable);
+    machine.vmx.vmenter(false);
+    machine.write(0xa008, 0x3021);
+    cpuid(machine);
+    expect([machine.read(VMCS + REGION.abort), machine.state.get(CELL.activity)]).toEqual([2, ACTIVITY.SHUTDOWN]);
+  });
+
   test("flushes the whole TLB, once for the entry and once for the exit", () => {
     const machine = createHost();
     machine.vmx.vmenter(true);
@@ -409,6 +432,22 @@ describe("MSR lists", () => {
     cpuid(machine);
     expect(machine.read(MSR_LIST + 8)).toBe(0x1111);
     expect(machine.state.get(CELL.pat)).toBe(0x5678);
+  });
+
+  test("IA32_EFER changes by the lists only: NXE and SCE, while LMA is ignored and LME fails the entry", () => {
+    const machine = createGuest((m) => {
+      list(m, FIELD.entryMsrLoadCount, FIELD.entryMsrLoadAddress, 1);
+      entry(m, 0, 0xc0000080, EFER.NXE | EFER.LMA);
+    });
+    expect(machine.state.get(CELL.efer)).toBe(EFER.NXE);
+    machine.vmcs.set(FIELD.exitMsrLoadCount, 1);
+    machine.vmcs.set(FIELD.exitMsrLoadAddress, MSR_LIST + 16);
+    entry(machine, 1, 0xc0000080, EFER.SCE);
+    cpuid(machine);
+    expect(machine.state.get(CELL.efer)).toBe(EFER.SCE);
+    entry(machine, 0, 0xc0000080, EFER.LME);
+    expect(machine.vmx.vmenter(false)).toBe(true);
+    expect(machine.vmx.failedCheck).toBe("VM-entry MSR-load list");
   });
 
   const ABORTS: [string, VmcsField, VmcsField, number][] = [
