@@ -9,7 +9,7 @@ import { ACCESS, type Environment } from "./environment.ts";
 import { dataAccess, linearAddress } from "./interpreter.ts";
 import type { MicroOp } from "./micro-ops.ts";
 import * as stacks from "./stack-instructions.ts";
-import { type CpuState, FLAG, GPR, INTERRUPT_KIND, OUTCOME, raise, SEG, VECTOR } from "./state.ts";
+import { type CpuState, FLAG, GPR, INTERRUPT_KIND, NO_ERROR_CODE, OUTCOME, raise, SEG, VECTOR } from "./state.ts";
 import { inVirtual8086, privileged, segmentsAs8086 } from "./system/checks.ts";
 import * as control from "./system/control.ts";
 import * as debug from "./system/debug.ts";
@@ -22,6 +22,7 @@ import * as msr from "./system/msr.ts";
 import * as ports from "./system/ports.ts";
 import * as segments from "./system/segments.ts";
 import * as tables from "./system/tables.ts";
+import { switchTask } from "./system/tasks.ts";
 import { SOFTWARE_INTERRUPT, softwareInterrupt8086 } from "./system/virtual8086.ts";
 import { REASON } from "./vmx/reasons.ts";
 import { x87 } from "./x87/instructions.ts";
@@ -143,6 +144,19 @@ const HELPER_TABLE = {
   },
   /** The same without permission checks, which the processor made before a VM exit: for monitors. */
   inPermitted: (state, env, u) => state.set(u.d, env.readPort(low(state, u.a) & 0xffff, u.w)),
+  /** A task switch whose checks of privilege and gate the processor made; a: selector, x: source, c: length. */
+  taskSwitch: (state, env, u) => {
+    const returnEip = (state.eip + u.c) >>> 0;
+    const flags = state.flags & ~FLAG.RF;
+    switchTask(state, env, {
+      selector: low(state, u.a) & 0xffff,
+      source: u.x,
+      returnEip,
+      flags,
+      errorCode: NO_ERROR_CODE,
+      ext: 0,
+    });
+  },
   outPermitted: (state, env, u) => {
     const value = low(state, u.b);
     env.writePort(low(state, u.a) & 0xffff, u.w, u.w === 4 ? value >>> 0 : value & (u.w === 2 ? 0xffff : 0xff));

@@ -7,10 +7,14 @@ import { ACCESS } from "../cpu/environment.ts";
 import { HELPER_NAMES } from "../cpu/helpers.ts";
 import { execute } from "../cpu/interpreter.ts";
 import { type Lifted, lift } from "../cpu/lift/lift.ts";
+import { endShadow, type Rule } from "../cpu/lift/rule.ts";
 import { type MicroOp, OP } from "../cpu/micro-ops.ts";
 import { costTicks, type Profile } from "../cpu/profiles/profile.ts";
 import {
+  BLOCKING,
+  CELL,
   type CpuState,
+  FLAG,
   NO_ERROR_CODE,
   RIGHTS,
   raise,
@@ -23,6 +27,35 @@ import {
 import type { Ledger } from "../ledger.ts";
 import { PAGE_SIZE, pageOffset } from "../memory/address.ts";
 import type { VirtualEnvironment } from "./virtual-environment.ts";
+
+/** DR6.BS: the trap of single step; in the same place in pending debug exceptions. */
+const SINGLE_STEP = 1 << 14;
+
+/** What of the state before an instruction decides what comes after it. */
+export interface Before {
+  flags: number;
+  /** The interrupt shadow of the instruction before. */
+  blocking: number;
+}
+
+export function beforeInstruction(state: CpuState, before: Before): void {
+  before.flags = state.flags;
+  before.blocking = state.get(CELL.interruptibility) & (BLOCKING.STI | BLOCKING.MOV_SS);
+  if ((before.flags & FLAG.RF) !== 0) state.set(CELL.resumeLoaded, 0);
+}
+
+/**
+ * After an instruction that did not signal, or an iteration of a string instruction: the interrupt shadow and RF end,
+ * and the trap of TF is pending (cpu/core.ts does the same).
+ */
+export function afterInstruction(state: CpuState, before: Before, rule: Partial<Rule>): void {
+  if (before.blocking !== 0) endShadow(state, before.blocking, rule);
+  const loaded = rule.loadsRf === true || state.get(CELL.resumeLoaded) !== 0;
+  // RF lasts until the last iteration of a string instruction.
+  const ended = !loaded && state.get(CELL.repeating) === 0;
+  if ((before.flags & FLAG.RF) !== 0 && ended) state.flags &= ~FLAG.RF;
+  if ((before.flags & FLAG.TF) !== 0) state.set(CELL.pendingDebug, state.get(CELL.pendingDebug) | SINGLE_STEP);
+}
 
 /** Slots of the cache of decoded instructions, which is mapped directly. */
 const DECODED_SLOTS = 4096;

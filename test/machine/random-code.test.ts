@@ -193,7 +193,7 @@ function architectural(rig: Rig): readonly number[] {
   state.restore(rig.machine.technique.exportCpu().cpu);
   state.i32.fill(0, temporaryCell(0), temporaryCell(32));
   state.set(X87.transfer, 0);
-  state.set(CELL.repeating, 0);
+  for (const cell of [CELL.repeating, CELL.resumeLoaded]) state.set(cell, 0);
   return state.save();
 }
 

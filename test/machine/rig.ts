@@ -164,7 +164,8 @@ export function byName(machine: Machine): Record<string, { ticks: number; retire
 }
 
 const REGISTER_CELLS: Readonly<Record<string, number>> = (() => {
-  const { zero: _zero, ...cells } = CELL;
+  // Not architectural, and spent with the instruction that wrote it.
+  const { zero: _zero, resumeLoaded: _resumeLoaded, ...cells } = CELL;
   return { ...GPR, ...cells };
 })();
 

@@ -16,12 +16,11 @@
 import type { Clock } from "../../clock.ts";
 import type { Accounts } from "../../cpu/accounts.ts";
 import { EventDelivery, type EventStop } from "../../cpu/events.ts";
-import { endShadow } from "../../cpu/lift/rule.ts";
 import { ACTIVITY, BLOCKING, CELL, type CpuState, FLAG, OUTCOME, SEG } from "../../cpu/state.ts";
 import type { VmxEvent } from "../../cpu/vmx/exits.ts";
 import type { Account, Ledger } from "../../ledger.ts";
 import type { RunEnd } from "../../result.ts";
-import type { Emulator, SavedDecoded } from "../emulate.ts";
+import { afterInstruction, type Before, beforeInstruction, type Emulator, type SavedDecoded } from "../emulate.ts";
 import type { ExitLog } from "../exit-log.ts";
 import type { VirtualEnvironment } from "../virtual-environment.ts";
 import type { EntryConditions } from "./entry-conditions.ts";
@@ -85,6 +84,7 @@ export class GuestEmulation {
   #interruptLine = false;
   #nmiLine = false;
   #deviceAccesses = -1;
+  readonly #before: Before = { flags: 0, blocking: 0 };
   /** The condition for which instructions are emulated at present, and its counter. */
   #obstacle = "";
   #obstacleCounter = "";
@@ -247,8 +247,7 @@ export class GuestEmulation {
   /** Fetches and runs the instruction at CS:EIP; returns how many retired. `starts`: it was not interrupted between iterations. */
   #instruction(starts: boolean): number {
     const { virtual, emulator, memory } = this.#parts;
-    const flags = virtual.flags;
-    const blocking = virtual.get(CELL.interruptibility) & (BLOCKING.STI | BLOCKING.MOV_SS);
+    beforeInstruction(virtual, this.#before);
     const domain = virtual.cpl === 3 ? this.#user : this.#kernel;
     const lifted = emulator.next();
     if (starts) {
@@ -259,12 +258,8 @@ export class GuestEmulation {
     if (starts) memory.do("emulate");
     emulator.run(lifted.ops);
     if (virtual.signal.outcome !== OUTCOME.NONE) return this.#signalled(domain);
-    if (blocking !== 0) endShadow(virtual, blocking, lifted.rule);
-    const complete = virtual.get(CELL.repeating) === 0;
-    // RF lasts until the last iteration of a string instruction.
-    if ((flags & FLAG.RF) !== 0 && complete && lifted.rule.loadsRf !== true) virtual.flags &= ~FLAG.RF;
-    if ((flags & FLAG.TF) !== 0) virtual.set(CELL.pendingDebug, virtual.get(CELL.pendingDebug) | SINGLE_STEP);
-    return complete ? this.#retire(domain) : 0;
+    afterInstruction(virtual, this.#before, lifted.rule);
+    return virtual.get(CELL.repeating) === 0 ? this.#retire(domain) : 0;
   }
 
   #retire(domain: Account): number {
@@ -316,6 +311,3 @@ export class GuestEmulation {
     this.#count(this.#obstacleCounter);
   }
 }
-
-/** DR6.BS: the trap of single step; in the same place in pending debug exceptions. */
-const SINGLE_STEP = 1 << 14;

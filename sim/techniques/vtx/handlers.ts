@@ -4,10 +4,9 @@
  * (accesses to traced page tables and to devices) the instruction is fetched and decoded first.
  */
 import { HELPER_NUMBER, type HelperName } from "../../cpu/helpers.ts";
-import { endShadow, type Rule } from "../../cpu/lift/rule.ts";
+import type { Rule } from "../../cpu/lift/rule.ts";
 import { type MicroOp, type MicroOpFields, microOp, OP } from "../../cpu/micro-ops.ts";
 import {
-  BLOCKING,
   CELL,
   type CpuState,
   FLAG,
@@ -20,12 +19,13 @@ import {
   VECTOR,
 } from "../../cpu/state.ts";
 import { combineFaults, type DeliveryEvent, deliver, type EventKind } from "../../cpu/system/delivery.ts";
+import { TASK_SOURCE } from "../../cpu/system/tasks.ts";
 import { EVENT, INTERRUPTION } from "../../cpu/vmx/controls.ts";
 import type { VmxEvent } from "../../cpu/vmx/exits.ts";
 import { REASON } from "../../cpu/vmx/reasons.ts";
 import type { Shadow } from "../../memory/shadow.ts";
 import type { RunEnd } from "../../result.ts";
-import { type Emulator, EVERYTHING, requirements } from "../emulate.ts";
+import { afterInstruction, beforeInstruction, type Emulator, EVERYTHING, requirements } from "../emulate.ts";
 import type { VirtualEnvironment } from "../virtual-environment.ts";
 import { pushesRfClear } from "./event-injection.ts";
 import type { GuestMemory } from "./guest-memory.ts";
@@ -114,8 +114,7 @@ export function handleExit(context: HandlerContext): string {
       unmodelled(context, "MONITOR and MWAIT");
       return "mwait";
     case REASON.taskSwitch:
-      unmodelled(context, "a task switch under VT-x");
-      return "task-switch";
+      return taskSwitch(context);
     default:
       // The VMX instructions: the guest's processor has none.
       injectException(context, VECTOR.UD, NO_ERROR_CODE);
@@ -148,9 +147,8 @@ function perform(context: HandlerContext, cause: string, ops: readonly MicroOp[]
 
 function runAndComplete(context: HandlerContext, ops: readonly MicroOp[], rule: Partial<Rule>): void {
   const { virtual } = context;
-  const traps = (virtual.flags & FLAG.TF) !== 0;
-  const resumes = (virtual.flags & FLAG.RF) !== 0;
-  const shadow = virtual.get(CELL.interruptibility) & (BLOCKING.STI | BLOCKING.MOV_SS);
+  const before = { flags: 0, blocking: 0 };
+  beforeInstruction(virtual, before);
   context.emulator.handled++;
   context.emulator.run(ops);
   const { signal } = virtual;
@@ -179,16 +177,43 @@ function runAndComplete(context: HandlerContext, ops: readonly MicroOp[], rule: 
       return;
   }
   context.memory.do("complete");
-  if (shadow !== 0) endShadow(virtual, shadow, rule);
+  afterInstruction(virtual, before, rule);
   // Between two iterations of a string instruction the trap sees RF = 1 (SDM vol. 3, 17.3.1.1).
   if (virtual.get(CELL.repeating) !== 0) virtual.flags |= FLAG.RF;
-  else if (resumes && rule.loadsRf !== true) virtual.flags &= ~FLAG.RF;
   virtual.set(CELL.repeating, 0);
-  if (traps) {
-    // The trap on this instruction, which the processor did not execute itself.
-    virtual.set(CELL.dr6, virtual.get(CELL.dr6) | (1 << 14));
-    injectException(context, VECTOR.DB, NO_ERROR_CODE);
+  trap(context);
+}
+
+/** Injects the traps on an instruction or a task switch that the processor did not perform itself. */
+function trap(context: HandlerContext): void {
+  const { virtual } = context;
+  const conditions = virtual.get(CELL.pendingDebug);
+  if (conditions === 0) return;
+  virtual.set(CELL.pendingDebug, 0);
+  virtual.set(CELL.dr6, virtual.get(CELL.dr6) | conditions);
+  injectException(context, VECTOR.DB, NO_ERROR_CODE);
+}
+
+/** A task switch, which always exits: performed here, by the processor's own code (SDM vol. 3, 26.4.2, table 28-2). */
+function taskSwitch(context: HandlerContext): string {
+  const { qualification, instructionLength } = context.snapshot;
+  const source = qualification >>> 30;
+  context.memory.do("task-switch");
+  if (source === TASK_SOURCE.TASK_GATE) {
+    deliverInSoftware(context);
+    if (context.delivered === true) trap(context);
+    return "task-switch";
   }
+  context.guest.require(EVERYTHING);
+  const selector = temporaryCell(0);
+  const ops = [
+    microOp(OP.BEGIN, { x: instructionLength }),
+    microOp(OP.CONST, { d: selector, imm: qualification & 0xffff }),
+    helper("taskSwitch", { a: selector, x: source, c: instructionLength }),
+    microOp(OP.END_BRANCH),
+  ];
+  runAndComplete(context, ops, {});
+  return "task-switch";
 }
 
 function controlRegister(context: HandlerContext): string {
@@ -331,7 +356,10 @@ function deliverInSoftware(context: HandlerContext): void {
   guest.require(EVERYTHING);
   memory.do("emulate");
   const event = vectoredEvent(context);
-  if (pushesRfClear((context.snapshot.idtVectoring >>> 8) & 7, event.vector, virtual)) virtual.flags &= ~FLAG.RF;
+  // Exits for faults save RF = 1.
+  const type = (context.snapshot.idtVectoring >>> 8) & 7;
+  const faulted = (context.snapshot.reason & 0xffff) === REASON.exceptionOrNmi;
+  if (faulted && pushesRfClear(type, event.vector, virtual)) virtual.flags &= ~FLAG.RF;
   deliver(virtual, env, event);
   const { signal } = virtual;
   const outcome = signal.outcome;

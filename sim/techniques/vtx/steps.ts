@@ -82,6 +82,12 @@ export const VTX_STEPS = {
     instructions: 20,
     derivation: "one level of a software walk for an emulated access: index, load, test present and rights",
   },
+  "task-switch": {
+    instructions: 400,
+    derivation:
+      "unpack the qualification, checks of both TSS descriptors, save and load of a TSS field by field, seven segment " +
+      "registers with their descriptors' checks; references come on top",
+  },
   inject: {
     instructions: 150,
     derivation: "choose the event by priority, combine with one in delivery, compose the interruption information",
