@@ -122,13 +122,13 @@ describe("a trace of instructions", () => {
     const without = await boot(...script);
     const all = await boot(...script, "--trace-instructions", plain);
     expect(all.err.replace(/\n\n[\d ]+ instructions traced to .*/, "")).toBe(without.err);
-    const lines = readFileSync(plain, "utf8").trim().split("\n");
-    expect(lines[0]).toMatch(/^\d+ {2}0 {2}0008:0010\w{4} {2}bc 00 00 09 00 +mov esp, 0x90000 +; esp=00090000$/);
+    const lines = readFileSync(plain, "utf8").trimEnd().split("\n");
+    expect(lines[0]).toMatch(/^ +0 {2}0 {2}0008:0010\w{4} {2}bc 00 00 09 00 +mov esp, 0x90000 +; esp=00090000$/);
     const told = /([\d ]+) instructions traced/.exec(all.err)?.[1]?.replaceAll(" ", "");
     expect(lines.length).toBe(Number(told));
     const from = `0x${SYMBOL.command.toString(16)}`;
     await boot(...script, "--trace-instructions", traced, "--trace-from", from, "--trace-count", "3");
-    const window = readFileSync(traced, "utf8").trim().split("\n");
+    const window = readFileSync(traced, "utf8").trimEnd().split("\n");
     expect(window.length).toBe(3);
     expect(window[0]).toContain(`0008:00${SYMBOL.command.toString(16)}  83 ec 14 `);
     // The window is a part of the whole.
@@ -141,7 +141,7 @@ describe("a trace of instructions", () => {
     const window = async (...options: string[]) => {
       const answer = await boot(...LOGIN, "--quit", "--trace-instructions", file, ...options);
       expect(answer.status).toBe(0);
-      return readFileSync(file, "utf8").trim().split("\n");
+      return readFileSync(file, "utf8").trimEnd().split("\n");
     };
     const cycles = (line: string | undefined) => Number(line?.trim().split(" ")[0]);
     const byCycles = await window("--trace-from", "20000", "--trace-to", "3e4");

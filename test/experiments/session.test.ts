@@ -1,13 +1,16 @@
 // Sessions: pieces of a run, input by scripts, breakpoints. Nothing of it may depend on how a run is cut.
+import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { processorOf } from "../../experiments/inspect.ts";
+import { readImage } from "../../experiments/images.ts";
+import { modeText, processorOf } from "../../experiments/inspect.ts";
+import { IMAGES_FOLDER } from "../../experiments/paths.ts";
 import type { ScriptStep } from "../../experiments/script.ts";
 import { keysOf, unescaped } from "../../experiments/script.ts";
-import type { Session } from "../../experiments/session.ts";
+import { Session } from "../../experiments/session.ts";
 import { TICKS_PER_CYCLE } from "../../sim/clock.ts";
 import { CELL, CpuState, GPR } from "../../sim/cpu/state.ts";
-import { expects, SYMBOL, sends, sessionOf } from "../cli/guest.ts";
+import { expects, requestFor, SYMBOL, sends, sessionOf } from "../cli/guest.ts";
 import { account } from "../machine/rig.ts";
 
 const TECHNIQUES = ["native", "vtx"] as const;
@@ -138,6 +141,34 @@ describe.each(TECHNIQUES)("a session under %s", (technique) => {
     const session = sessionOf(technique, [expects("login: "), { kind: "quit" }]);
     expect(session.run({ until: FOREVER })).toEqual({ kind: "quit" });
     expect(session.serial).toBe("login: ");
+  });
+});
+
+describe.each(TECHNIQUES)("a boot sector under %s, in real mode", (technique) => {
+  const bootSector = () =>
+    new Session(
+      requestFor(technique, {
+        image: readImage(join(IMAGES_FOLDER, "boot-sector.img")),
+        guestMemoryBytes: 16 * 2 ** 20,
+      }),
+    );
+
+  test("runs in pieces and stops at breakpoints, and neither changes anything", () => {
+    const alone = bootSector();
+    alone.run({ until: FOREVER });
+    const session = bootSector();
+    expect(session.run({ until: FOREVER, breakpoints: new Set([0x7c00]) })).toMatchObject({
+      kind: "breakpoint",
+      cs: 0,
+    });
+    const state = processorOf(session.machine);
+    expect([modeText(state), state.eip]).toEqual(["real mode", 0x7c00]);
+    for (let n = 0; n < 300; n++) session.run({ until: FOREVER, step: true });
+    for (let ticks = 1e6; session.end === null; ticks = (ticks * 7) % 30_000_001) {
+      session.run({ until: session.now + ticks });
+    }
+    expect(session.serial).toBe(alone.serial);
+    expect(outcome(session)).toEqual(outcome(alone));
   });
 });
 
