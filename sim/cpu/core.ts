@@ -401,6 +401,12 @@ export class Core {
     } else if (block.secondPage < 0) {
       return block;
     }
+    // Bytes beyond the segment are not fetched: #GP comes before what their page would raise.
+    const limit = this.state.segmentLimit(SEG.cs);
+    if (limit !== 0xffffffff && this.state.eip + 0x1000 - (linear & 0xfff) > limit) {
+      raise(this.state, VECTOR.GP, 0);
+      return null;
+    }
     secondPage = this.mmu.fetch((linear - (linear & 0xfff) + 0x1000) >>> 0, user);
     if (secondPage < 0) return null;
     if (block === undefined || block.secondPage !== secondPage) {

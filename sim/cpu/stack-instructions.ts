@@ -69,7 +69,8 @@ export function popAll(state: CpuState, env: Environment, bytes: number, stackBi
 }
 
 /**
- * ENTER: saves EBP, copies `level` - 1 frame pointers of the enclosing procedures, makes room for `size` bytes. Loads
+ * ENTER (SDM vol. 2; on a 16-bit stack with 32-bit operands processors keep the upper half of ESP in frame pointers):
+ * saves EBP, copies `level` - 1 frame pointers of the enclosing procedures, makes room for `size` bytes. Loads
  * and stores alternate, as frames may overlap what is pushed; so all of both are checked first.
  */
 export function enter(
@@ -95,8 +96,8 @@ export function enter(
   // The new top of the stack is checked as for a write (SDM vol. 2, ENTER).
   if (!probeStack(state, env, bottom, bytes)) return;
 
-  const framePointer = slot(0);
-  storeStack(state, env, framePointer, bytes, ebp);
+  const framePointer = stackBits === 16 ? (esp & ~0xffff) | slot(0) : slot(0);
+  storeStack(state, env, slot(0), bytes, ebp);
   for (let n = 1; n < depth; n++) storeStack(state, env, slot(n), bytes, loadStack(state, env, outer(n), bytes));
   if (depth > 0) storeStack(state, env, slot(depth), bytes, framePointer);
   setRegister(state, EBP_NUMBER, bytes, framePointer);

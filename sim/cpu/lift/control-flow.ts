@@ -122,7 +122,8 @@ export function liftPop(l: Lifter): void {
   const register = l.instruction.op0Register;
   if (register >= Register.ES && register <= Register.GS) {
     const bits = operandBits(l);
-    const selector = l.load(16, l.stackPointer(0), SEG.ss);
+    // All of a 32-bit item is read, and its upper half of no interest.
+    const selector = l.load(bits, l.stackPointer(0), SEG.ss);
     const moved = l.stackPointer(bits / 8);
     const x = segmentNumber(register);
     l.helper("loadSegment", { a: selector, x, d: x === SEG.ss ? 1 : 0 });

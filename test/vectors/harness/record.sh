@@ -6,13 +6,20 @@ seed=${1:-1}
 data=${2:-$here/../data}
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
-${CC:-gcc} -m32 -O2 -Wall -Wextra -Werror -ffreestanding -nostdlib -static -fno-pic -no-pie -fno-stack-protector -mno-sse \
-  -fno-asynchronous-unwind-tables -Wa,--noexecstack -o "$build/harness" "$here/harness.c"
+for program in harness ldt16; do
+  ${CC:-gcc} -m32 -O2 -Wall -Wextra -Werror -ffreestanding -nostdlib -static -fno-pic -no-pie -fno-stack-protector -mno-sse \
+    -fno-asynchronous-unwind-tables -Wa,--noexecstack -o "$build/$program" "$here/$program.c"
+done
 mkdir -p "$data"
 for family in alu unary muldiv shift bit mov cond branch branch16 stack string misc atomic segment fault; do
   "$build/harness" "$family" "$seed" > "$build/$family.jsonl"
   gzip -9n < "$build/$family.jsonl" > "$data/$family.jsonl.gz"
   echo "$family: $(($(wc -l < "$build/$family.jsonl") - 1)) vectors"
+done
+for family in alu unary muldiv shift bit mov cond branch stack string misc atomic segment fault; do
+  "$build/ldt16" "$family" "$seed" > "$build/ldt16-$family.jsonl"
+  gzip -9n < "$build/ldt16-$family.jsonl" > "$data/ldt16-$family.jsonl.gz"
+  echo "ldt16-$family: $(($(wc -l < "$build/ldt16-$family.jsonl") - 1)) vectors"
 done
 ${CC:-gcc} -O1 -mno-red-zone -Wall -Wextra -Werror -o "$build/x87" "$here/x87.c"
 for family in x87-arith x87-compare x87-convert x87-move x87-unary; do
