@@ -15,7 +15,8 @@ export type Account = number & { readonly brand: "Account" };
 /** Bytes of the time area: clock cells, then ticks of accounts, then retired instructions of accounts. */
 const MAX_ACCOUNTS = 240;
 const FIRST_ACCOUNT = 16;
-const RETIRED_OFFSET = MAX_ACCOUNTS;
+/** From an account's cell to the cell of its retired instructions. */
+export const RETIRED_OFFSET = MAX_ACCOUNTS;
 export const TIME_AREA_CELLS = FIRST_ACCOUNT + 2 * MAX_ACCOUNTS;
 
 export interface AccountTotal {

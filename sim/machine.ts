@@ -16,6 +16,7 @@
  */
 import { Alarms, Clock } from "./clock.ts";
 import { Core, type SavedCore } from "./cpu/core.ts";
+import { DEFAULT_POLICY, type EnginePolicy } from "./cpu/engine/engine.ts";
 import type { Profile } from "./cpu/profiles/profile.ts";
 import { resetState } from "./cpu/reset.ts";
 import { CELL } from "./cpu/state.ts";
@@ -71,6 +72,8 @@ export interface MachineOptions {
   readonly pmapLayout?: PmapLayout;
   /** Longest block in instructions; never changes a result. */
   readonly maxBlock?: number;
+  /** When hot code is compiled (sim/cpu/engine); null: never. Never changes a result. */
+  readonly engine?: EnginePolicy | null;
   /** The vtx monitor emulates every instruction of its guest; for tests of the emulator. */
   readonly emulateAlways?: boolean;
   readonly observer?: Observer;
@@ -170,6 +173,7 @@ export class Machine {
       profile,
       seed: options.seed,
       maxBlock: options.maxBlock ?? 32,
+      engine: options.engine === undefined ? DEFAULT_POLICY : options.engine,
     });
     this.core.env.observer = options.observer ?? null;
 

@@ -10,7 +10,7 @@ import { PAGE_SIZE, pageNumber, pageOffset } from "../memory/address.ts";
 import { CODE_GRANULE_BYTES, CODE_GRANULE_SHIFT, type PhysicalMemory, RAM_OFFSET } from "../memory/physical.ts";
 import { type BlockInstruction, blockOps } from "./block-ops.ts";
 import { InstructionDecoder, MAX_INSTRUCTION_BYTES } from "./decode.ts";
-import { lift } from "./lift/lift.ts";
+import { type Lifted, lift } from "./lift/lift.ts";
 import type { Rule } from "./lift/rule.ts";
 import type { MicroOp } from "./micro-ops.ts";
 import { microOp, OP } from "./micro-ops.ts";
@@ -18,6 +18,13 @@ import { type CostTicks, costTicks, type Profile } from "./profiles/profile.ts";
 
 /** What a block's first bytes turned out to be, when it is not code that runs. */
 export type BlockKind = "code" | "undefined" | "too-long" | "unmodelled";
+
+/** What was made from bytes of code beside blocks: it is dropped when one of them is written. */
+export interface Dependent {
+  /** Physical byte ranges. */
+  readonly ranges: readonly (readonly [physical: number, length: number])[];
+  drop(): void;
+}
 
 export interface Block {
   readonly kind: BlockKind;
@@ -35,8 +42,12 @@ export interface Block {
   readonly secondPage: number;
   readonly key: number;
   readonly modeIndex: number;
+  readonly mode: BlockMode;
   /** Bytes of the instruction that is not modelled, for the message. */
   readonly text: string;
+  /** Times that the interpreter has run it, and the compiled region that begins with it (engine/). */
+  heat: number;
+  compiled: { readonly entry: () => number; drop(): void } | null;
 }
 
 /** Decides how bytes are lifted and charged; `index` makes it part of the key. */
@@ -55,6 +66,7 @@ interface CodePage {
   readonly blocks: Map<number, Block>;
   /** Blocks of other pages that end on this one. */
   readonly spill: Set<Block>;
+  readonly dependents: Set<Dependent>;
 }
 
 const MODES = 64;
@@ -72,13 +84,16 @@ export class CodeCache {
   readonly #decoder: InstructionDecoder;
   readonly #costs: CostTicks;
   readonly #maxInstructions: number;
+  readonly #loops: boolean;
   readonly #pages = new Map<number, CodePage>();
   readonly #hot: (Block | null)[] = new Array(HOT_BLOCKS).fill(null);
   /** Blocks lifted and dropped so far. */
   lifted = 0;
   dropped = 0;
 
-  constructor(memory: PhysicalMemory, profile: Profile, maxInstructions: number) {
+  /** `loops`: a jump to an instruction of its own block stays in the interpreter; the engine counts blocks and wants to see it. */
+  constructor(memory: PhysicalMemory, profile: Profile, maxInstructions: number, loops = true) {
+    this.#loops = loops;
     this.#memory = memory;
     this.#decoder = new InstructionDecoder(profile);
     this.#costs = costTicks(profile);
@@ -138,7 +153,7 @@ export class CodeCache {
     }
     return this.#keep({
       kind: "code",
-      ops: blockOps(parts, !mode.single),
+      ops: blockOps(parts, this.#loops && !mode.single),
       bytes,
       instructions,
       ticks,
@@ -148,7 +163,10 @@ export class CodeCache {
       secondPage: -1,
       key: pageOffset(physical) * MODES + mode.index,
       modeIndex: mode.index,
+      mode,
       text: "",
+      heat: 0,
+      compiled: null,
     });
   }
 
@@ -177,7 +195,10 @@ export class CodeCache {
       secondPage,
       key: pageOffset(physical) * MODES + mode.index,
       modeIndex: mode.index,
+      mode,
       text: "",
+      heat: 0,
+      compiled: null,
     });
   }
 
@@ -196,7 +217,10 @@ export class CodeCache {
       secondPage,
       key: pageOffset(physical) * MODES + mode.index,
       modeIndex: mode.index,
+      mode,
       text: Array.from(code.subarray(0, bytes), (byte) => byte.toString(16).padStart(2, "0")).join(" "),
+      heat: 0,
+      compiled: null,
     };
   }
 
@@ -224,7 +248,10 @@ export class CodeCache {
       secondPage: -1,
       key: -1,
       modeIndex: mode.index,
+      mode,
       text: "",
+      heat: 0,
+      compiled: null,
     };
   }
 
@@ -250,10 +277,34 @@ export class CodeCache {
   #page(number: number): CodePage {
     let page = this.#pages.get(number);
     if (page === undefined) {
-      page = { blocks: new Map(), spill: new Set() };
+      page = { blocks: new Map(), spill: new Set(), dependents: new Set() };
       this.#pages.set(number, page);
     }
     return page;
+  }
+
+  /** The instruction at a physical address, lifted; null when it is none, not modelled, or on two pages. */
+  instruction(physical: number, mode: BlockMode): Lifted | null {
+    const code = this.#bytesAt(physical, PAGE_SIZE - pageOffset(physical));
+    if (this.#decoder.decode(code, mode.bits) !== "decoded") return null;
+    return lift(this.#decoder.instruction, mode, this.#costs);
+  }
+
+  addDependent(dependent: Dependent): void {
+    for (const [physical] of dependent.ranges) this.#page(pageNumber(physical)).dependents.add(dependent);
+    this.#markRanges(dependent.ranges);
+  }
+
+  removeDependent(dependent: Dependent): void {
+    for (const [physical] of dependent.ranges) this.#pages.get(pageNumber(physical))?.dependents.delete(dependent);
+  }
+
+  #markRanges(ranges: Dependent["ranges"]): void {
+    const granules = this.#memory.codeGranules;
+    for (const [physical, length] of ranges) {
+      granules[physical >>> CODE_GRANULE_SHIFT] = 1;
+      granules[(physical + length - 1) >>> CODE_GRANULE_SHIFT] = 1;
+    }
   }
 
   /** Marks the granules of a block. */
@@ -266,6 +317,7 @@ export class CodeCache {
 
   /** Drops everything: memory was restored, or replaced without telling. */
   clear(): void {
+    for (const page of this.#pages.values()) for (const dependent of [...page.dependents]) dependent.drop();
     this.#pages.clear();
     this.#hot.fill(null);
     this.#memory.codeGranules.fill(0);
@@ -292,6 +344,14 @@ export class CodeCache {
       if (block.secondPage >= 0) this.#pages.get(pageNumber(block.secondPage))?.spill.delete(block);
       this.dropped++;
     }
+    for (const dependent of [...page.dependents]) {
+      const touched = dependent.ranges.some(
+        ([physical, length]) =>
+          physical >>> CODE_GRANULE_SHIFT <= lastGranule &&
+          (physical + length - 1) >>> CODE_GRANULE_SHIFT >= firstGranule,
+      );
+      if (touched) dependent.drop();
+    }
     const start = number * PAGE_SIZE;
     if (firstGranule <= start >>> CODE_GRANULE_SHIFT) {
       for (const block of page.spill) {
@@ -304,5 +364,6 @@ export class CodeCache {
     this.#memory.codeGranules.fill(0, start / CODE_GRANULE_BYTES, (start + PAGE_SIZE) / CODE_GRANULE_BYTES);
     for (const block of page.blocks.values()) this.#mark(block);
     for (const block of page.spill) this.#mark(block);
+    for (const dependent of page.dependents) this.#markRanges(dependent.ranges);
   }
 }

@@ -13,6 +13,8 @@ import { Accounts } from "./accounts.ts";
 import type { Bus } from "./bus.ts";
 import { type Block, type BlockMode, CodeCache } from "./code-cache.ts";
 import { MAX_INSTRUCTION_BYTES } from "./decode.ts";
+import { EXIT } from "./engine/compile.ts";
+import { Engine, type EnginePolicy } from "./engine/engine.ts";
 import { FLUSH } from "./environment.ts";
 import { EventDelivery } from "./events.ts";
 import { execute } from "./interpreter.ts";
@@ -75,6 +77,8 @@ export interface CoreParts {
   readonly seed: number;
   /** Longest block in instructions; never changes a result. */
   readonly maxBlock: number;
+  /** When hot code is compiled; null: never. Never changes a result. */
+  readonly engine?: EnginePolicy | null;
 }
 
 /** Everything of a core that is not in memory. */
@@ -125,6 +129,9 @@ export class Core {
   readonly #trail = new Uint32Array(TRAIL);
   /** Entries into the guest's code so far: the newest are in `trail`. */
   visits = 0;
+  readonly #engine: Engine | null;
+  /** Compiled code has left to what the interpreter must run. */
+  #interpretNext = false;
 
   constructor(parts: CoreParts) {
     const { memory, profile, ledger } = parts;
@@ -139,16 +146,39 @@ export class Core {
       profile,
       seed: parts.seed,
     });
-    this.env = new PhysicalEnvironment({ profile, mmu: this.mmu, bus: parts.bus, ledger, accounts: this.accounts });
+    this.env = new PhysicalEnvironment({
+      memory,
+      profile,
+      mmu: this.mmu,
+      bus: parts.bus,
+      ledger,
+      accounts: this.accounts,
+    });
     this.vmx =
       profile.vmx === null ? null : new Vmx({ state: this.state, memory: vmcsMemory(memory), profile, env: this.env });
     this.env.vmx = this.vmx;
-    this.code = new CodeCache(memory, profile, parts.maxBlock);
+    const policy = parts.engine ?? null;
+    this.code = new CodeCache(memory, profile, parts.maxBlock, policy === null);
     memory.onCodeWrite = (address, bytes) => {
       this.code.invalidate(address, bytes);
       this.env.attention();
     };
     this.#events = new EventDelivery(this.state, this.env, this.vmx, () => this.#enterDomain());
+    this.#engine =
+      policy === null
+        ? null
+        : new Engine({
+            memory,
+            state: this.state,
+            stateOffset: memory.stateOffset(parts.index),
+            env: this.env,
+            mmu: this.mmu,
+            ledger,
+            accounts: this.accounts,
+            code: this.code,
+            profile,
+            policy,
+          });
     this.#bus = parts.bus;
     this.#ledger = ledger;
     this.#alarms = parts.alarms;
@@ -213,6 +243,7 @@ export class Core {
     this.mmu.restore(saved.mmu);
     this.env.predictor.restore(saved.predictor);
     this.code.clear();
+    this.#engine?.clear();
     if (saved.vmx !== null) this.vmx?.restore(saved.vmx);
     this.#enterDomain();
   }
@@ -351,6 +382,9 @@ export class Core {
     if (resumes) state.set(CELL.resumeLoaded, 0);
     // With TF set each iteration of a string instruction is a step of its own.
     if (traps) clock.deadline = 0;
+    if (!single && limit === 0xffffffff && this.#compiledCode(block, linear, user)) {
+      return state.signal.outcome === OUTCOME.NONE ? null : this.#signalled(block);
+    }
     if (block.kind === "code") execute(block.ops, 0, block.account, state, this.env, this.#ledger);
     else this.#notCode(block);
 
@@ -371,6 +405,33 @@ export class Core {
       if (address > linear && address < linear + bytes) return true;
     }
     return false;
+  }
+
+  /** What the engine has done so far, with dotted names. */
+  engineStatistics(): Readonly<Record<string, number>> {
+    return this.#engine?.statistics() ?? {};
+  }
+
+  /** Runs the compiled region that begins here, if there is one and nothing asks for the interpreter; whether it did. */
+  #compiledCode(block: Block, linear: number, user: boolean): boolean {
+    const engine = this.#engine;
+    if (engine === null || this.#breakpoints !== null || this.#ledger.onCharge !== null) return false;
+    if (block.kind !== "code") return false;
+    if (this.#interpretNext) {
+      this.#interpretNext = false;
+      return false;
+    }
+    const { state } = this;
+    if (block.compiled === null) {
+      if (block.mode.bits === 32 && state.segmentBase(SEG.cs) === 0) engine.ran(block, linear, user);
+      return false;
+    }
+    if (state.segmentBase(SEG.cs) !== 0 || (user && (state.flags & FLAG.AC) !== 0)) return false;
+    const exit = block.compiled.entry();
+    this.#interpretNext = exit === EXIT.INTERPRET;
+    // An instruction that the interpreter ran for the region has left its length itself.
+    if (exit > 0xff) state.signal.length = exit >>> 8;
+    return true;
   }
 
   /** After an instruction that ran alone: the shadow and RF end, the trap of TF is pending. */

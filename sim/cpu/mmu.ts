@@ -48,14 +48,14 @@ export class Mmu {
   readonly #paging: Paging;
 
   /** Fast table: linear page number (20 bits), and byte offset of its frame in the shared memory. */
-  readonly #tags = new Int32Array(FAST_PARTS << FAST_BITS).fill(NO_PAGE);
-  readonly #frames = new Int32Array(FAST_PARTS << FAST_BITS);
+  readonly #tags: Int32Array;
+  readonly #frames: Int32Array;
   /** Slots filled since the last clearing, so that clearing need not touch the whole table; more than fit: it does. */
   readonly #filled = new Int32Array(FILLED_LIST);
   #filledCount = 0;
   /** The same for fetches: supervisor, then user; the frame is a host-physical address. */
-  readonly #fetchTags = new Int32Array(2 << FETCH_BITS).fill(NO_PAGE);
-  readonly #fetchFrames = new Float64Array(2 << FETCH_BITS);
+  readonly #fetchTags: Int32Array;
+  readonly #fetchFrames: Float64Array;
   readonly #u8: Uint8Array;
   readonly #u16: Uint16Array;
   readonly #i32: Int32Array;
@@ -74,6 +74,12 @@ export class Mmu {
       (page, shift) => this.#dropData(page, shift),
       (page, shift) => this.#dropFetch(page, shift),
     );
+    const { buffer, engineArea } = parts.memory;
+    this.#tags = new Int32Array(buffer, engineArea.fastTable, FAST_PARTS << FAST_BITS).fill(NO_PAGE);
+    this.#frames = new Int32Array(buffer, engineArea.fastTable + this.#tags.byteLength, FAST_PARTS << FAST_BITS);
+    this.#fetchFrames = new Float64Array(buffer, engineArea.fetchTable, 2 << FETCH_BITS);
+    const fetchTags = engineArea.fetchTable + this.#fetchFrames.byteLength;
+    this.#fetchTags = new Int32Array(buffer, fetchTags, 2 << FETCH_BITS).fill(NO_PAGE);
     this.#u8 = parts.memory.u8;
     this.#u16 = parts.memory.u16;
     this.#i32 = parts.memory.i32;
@@ -173,6 +179,32 @@ export class Mmu {
   /** A word of physical memory, counted as a reference to a page-directory-pointer table. */
   readPdpt(address: number): number {
     return this.#paging.readTable(address, REASON.pdpte);
+  }
+
+  /** Physical base of the page of a linear address in the fast table for fetches, or -1; nothing is looked up or counted. */
+  fetchBase(linear: number, user: boolean): number {
+    const page = linear >>> 12;
+    const slot = (user ? 1 << FETCH_BITS : 0) | (page & FETCH_MASK);
+    return this.#fetchTags[slot] === page ? (this.#fetchFrames[slot] as number) : -1;
+  }
+
+  /** Byte offsets of the fast tables in the shared memory, and log2 of the entries of a part. */
+  fastTables(): {
+    readonly fastTags: number;
+    readonly fastFrames: number;
+    readonly fastBits: number;
+    readonly fetchTags: number;
+    readonly fetchFrames: number;
+    readonly fetchBits: number;
+  } {
+    return {
+      fastTags: this.#tags.byteOffset,
+      fastFrames: this.#frames.byteOffset,
+      fastBits: FAST_BITS,
+      fetchTags: this.#fetchTags.byteOffset,
+      fetchFrames: this.#fetchFrames.byteOffset,
+      fetchBits: FETCH_BITS,
+    };
   }
 
   /** Flushes what FLUSH says, and takes over changed control registers. */

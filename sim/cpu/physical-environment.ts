@@ -3,6 +3,7 @@
  * profile, charged to the domain that runs.
  */
 import type { Ledger } from "../ledger.ts";
+import type { PhysicalMemory } from "../memory/physical.ts";
 import type { Observer } from "../observer.ts";
 import { type Accounts, activityOf } from "./accounts.ts";
 import type { Bus } from "./bus.ts";
@@ -13,6 +14,7 @@ import { type CostName, type CostTicks, costTicks, type Profile } from "./profil
 import type { Vmx } from "./vmx/vmx.ts";
 
 export interface EnvironmentParts {
+  readonly memory: PhysicalMemory;
   readonly profile: Profile;
   readonly mmu: Mmu;
   readonly bus: Bus;
@@ -36,7 +38,8 @@ export class PhysicalEnvironment implements Environment {
 
   constructor(parts: EnvironmentParts) {
     this.profile = parts.profile;
-    this.predictor = new Predictor(parts.profile);
+    const { buffer, engineArea } = parts.memory;
+    this.predictor = new Predictor(parts.profile, buffer, engineArea.predictor);
     this.#mmu = parts.mmu;
     this.#bus = parts.bus;
     this.#ledger = parts.ledger;

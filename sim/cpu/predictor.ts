@@ -1,7 +1,9 @@
 /**
  * Branch prediction that costs are made of: a return stack and a last-target table for indirect branches, both
- * deterministic. Conditional and direct branches are taken as predicted.
+ * deterministic. Conditional and direct branches are taken as predicted. The tables are in shared memory, where compiled
+ * code keeps them as `follow` does.
  */
+import { ENGINE_BYTES } from "../memory/physical.ts";
 import { BRANCH } from "./micro-ops.ts";
 import type { Profile } from "./profiles/profile.ts";
 
@@ -13,30 +15,44 @@ export interface SavedPredictor {
 }
 
 export class Predictor {
+  /** Index of the return stack's top, one cell. */
+  readonly #top: Float64Array;
   /** Ring of return addresses; overflow overwrites the oldest, as the hardware's does. */
   readonly #returns: Float64Array;
-  #top = 0;
   /** Direct-mapped by source address. */
   readonly #sources: Float64Array;
   readonly #targets: Float64Array;
 
-  constructor(profile: Profile) {
-    this.#returns = new Float64Array(profile.returnStackEntries).fill(-1);
-    this.#sources = new Float64Array(profile.indirectTargets).fill(-1);
-    this.#targets = new Float64Array(profile.indirectTargets);
+  /** The tables begin at `byteOffset` of `buffer`, where ENGINE_BYTES.predictor bytes are theirs. */
+  constructor(profile: Profile, buffer: ArrayBufferLike = new ArrayBuffer(ENGINE_BYTES.predictor), byteOffset = 0) {
+    const { returnStackEntries, indirectTargets } = profile;
+    if ((1 + returnStackEntries + 2 * indirectTargets) * 8 > ENGINE_BYTES.predictor) {
+      throw new Error(
+        `branch prediction with ${returnStackEntries} returns and ${indirectTargets} targets has no room`,
+      );
+    }
+    this.#top = new Float64Array(buffer, byteOffset, 1);
+    this.#returns = new Float64Array(buffer, byteOffset + 8, returnStackEntries).fill(-1);
+    this.#sources = new Float64Array(buffer, this.#returns.byteOffset + 8 * returnStackEntries, indirectTargets).fill(
+      -1,
+    );
+    this.#targets = new Float64Array(buffer, this.#sources.byteOffset + 8 * indirectTargets, indirectTargets);
   }
 
   /** Follows a branch from `source` to `target`; `next` is what a call pushes. Returns whether it was mispredicted. */
   follow(kind: number, source: number, target: number, next: number): boolean {
+    const entries = this.#returns.length;
+    const top = this.#top[0] as number;
     if (kind === BRANCH.RETURN) {
-      this.#top = (this.#top + this.#returns.length - 1) % this.#returns.length;
-      const predicted = this.#returns[this.#top];
-      this.#returns[this.#top] = -1;
+      const last = (top + entries - 1) % entries;
+      this.#top[0] = last;
+      const predicted = this.#returns[last];
+      this.#returns[last] = -1;
       return predicted !== target >>> 0;
     }
     if (kind === BRANCH.CALL || kind === BRANCH.CALL_INDIRECT) {
-      this.#returns[this.#top] = next >>> 0;
-      this.#top = (this.#top + 1) % this.#returns.length;
+      this.#returns[top] = next >>> 0;
+      this.#top[0] = (top + 1) % entries;
     }
     return kind !== BRANCH.CALL && this.#lastTargetDiffers(source >>> 0, target >>> 0);
   }
@@ -49,10 +65,29 @@ export class Predictor {
     return !hit;
   }
 
+  /** Byte offsets and sizes of the tables, for compiled code. */
+  layout(): {
+    readonly returnTop: number;
+    readonly returns: number;
+    readonly returnEntries: number;
+    readonly indirectSources: number;
+    readonly indirectTargets: number;
+    readonly indirectEntries: number;
+  } {
+    return {
+      returnTop: this.#top.byteOffset,
+      returns: this.#returns.byteOffset,
+      returnEntries: this.#returns.length,
+      indirectSources: this.#sources.byteOffset,
+      indirectTargets: this.#targets.byteOffset,
+      indirectEntries: this.#sources.length,
+    };
+  }
+
   save(): SavedPredictor {
     return {
       returns: [...this.#returns],
-      top: this.#top,
+      top: this.#top[0] as number,
       sources: [...this.#sources],
       targets: [...this.#targets],
     };
@@ -60,7 +95,7 @@ export class Predictor {
 
   restore(saved: SavedPredictor): void {
     this.#returns.set(saved.returns);
-    this.#top = saved.top;
+    this.#top[0] = saved.top;
     this.#sources.set(saved.sources);
     this.#targets.set(saved.targets);
   }

@@ -376,8 +376,9 @@ export class CpuState {
     this.i32.set(other.i32);
   }
 
+  /** All cells; temporaries, which hold nothing between instructions, as zeroes. */
   save(): SavedState {
-    return Array.from(this.i32);
+    return Array.from(this.i32).fill(0, FIRST_TEMPORARY, FIRST_TEMPORARY + 2 * TEMPORARY_COUNT);
   }
 
   restore(saved: SavedState): void {

@@ -5,6 +5,7 @@
  *     0                    state of processor 0 .. 15 (CORE_STATE_BYTES each)
  *     TIME_AREA_OFFSET     clock and accounts (TIME_AREA_CELLS cells of f64)
  *     RAM_OFFSET           RAM, from host-physical address 0
+ *     behind RAM           marks of code, and what compiled code shares with the rest (`engineArea`)
  *
  * RAM is little-endian; memory-map.ts says which of its pages are holes, and which are ROM whose bytes stand here too.
  * Addresses in holes and beyond RAM are not this file's business: the MMU sends them to the bus. Typed-array views
@@ -22,13 +23,18 @@ export const TIME_AREA_OFFSET = MAX_CORES * CORE_STATE_BYTES;
 /** Byte offset of RAM in the shared memory. */
 export const RAM_OFFSET = 0x10000;
 /** Largest RAM: byte offsets into the shared memory must stay below 2^31. */
-export const MAX_RAM_BYTES = 0x7fff0000 - RAM_OFFSET;
+export const MAX_RAM_BYTES = 0x7c000000 - RAM_OFFSET;
 
 /** Bytes of RAM that one mark of `codeGranules` stands for. */
 export const CODE_GRANULE_BYTES = 64;
 export const CODE_GRANULE_SHIFT = 6;
 
 const WASM_PAGE_BYTES = 0x10000;
+
+/** Bytes of the areas behind the marks of code; their owners check that theirs suffices. */
+export const ENGINE_BYTES = { fastTable: 0x20000, fetchTable: 0x2000, predictor: 0x20000, transfers: 0x10000 } as const;
+/** Byte offsets in the shared memory: mmu.ts, predictor.ts and engine/ say what is there. */
+export type EngineArea = Readonly<Record<keyof typeof ENGINE_BYTES, number>>;
 /** The address line that gate A20 holds at zero while it is closed. */
 const A20 = 0x10_0000;
 
@@ -81,6 +87,8 @@ export class PhysicalMemory {
   readonly view: DataView;
   /** Cells of the clock and the ledger. */
   readonly timeCells: Float64Array;
+  /** Byte offsets of the areas behind RAM. */
+  readonly engineArea: EngineArea;
   /** Non-zero for each CODE_GRANULE_BYTES of RAM from which code has been cached; the code cache sets and clears it. */
   readonly codeGranules: Uint8Array;
   /** Called after a write, from wherever it comes, that touched a marked granule; `address` is host-physical. */
@@ -93,7 +101,16 @@ export class PhysicalMemory {
     if (ramBytes % PAGE_SIZE !== 0 || ramBytes < 0x10000 || ramBytes > MAX_RAM_BYTES) {
       throw new Error(`RAM of ${ramBytes} bytes: must be a multiple of ${PAGE_SIZE} from 65536 to ${MAX_RAM_BYTES}`);
     }
-    const pages = Math.ceil((RAM_OFFSET + ramBytes) / WASM_PAGE_BYTES);
+    const granules = RAM_OFFSET + ramBytes;
+    const area = granules + ramBytes / CODE_GRANULE_BYTES;
+    this.engineArea = {
+      fastTable: area,
+      fetchTable: area + ENGINE_BYTES.fastTable,
+      predictor: area + ENGINE_BYTES.fastTable + ENGINE_BYTES.fetchTable,
+      transfers: area + ENGINE_BYTES.fastTable + ENGINE_BYTES.fetchTable + ENGINE_BYTES.predictor,
+    };
+    const end = this.engineArea.transfers + ENGINE_BYTES.transfers;
+    const pages = Math.ceil(end / WASM_PAGE_BYTES);
     this.wasm = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.buffer = this.wasm.buffer;
     this.ramBytes = ramBytes;
@@ -103,7 +120,7 @@ export class PhysicalMemory {
     this.i32 = new Int32Array(this.buffer);
     this.view = new DataView(this.buffer);
     this.timeCells = new Float64Array(this.buffer, TIME_AREA_OFFSET, TIME_AREA_CELLS);
-    this.codeGranules = new Uint8Array(ramBytes / CODE_GRANULE_BYTES);
+    this.codeGranules = new Uint8Array(this.buffer, granules, ramBytes / CODE_GRANULE_BYTES);
   }
 
   /** Byte offset of a processor's state in `buffer`. */

@@ -6,6 +6,7 @@ import type { KernelImage } from "../../sim/boot/image.ts";
 import { planBoot } from "../../sim/boot.ts";
 import { TICKS_PER_CYCLE } from "../../sim/clock.ts";
 import { profileNamed } from "../../sim/cpu/profiles/catalogue.ts";
+import type { EnginePolicy } from "../../sim/cpu/engine/engine.ts";
 import { CELL, CpuState, FLAG, GPR, SEGMENT_NAMES } from "../../sim/cpu/state.ts";
 import { boardFor } from "../../sim/devices/board.ts";
 import { Machine, type MachineOptions, type TechniqueName } from "../../sim/machine.ts";
@@ -51,6 +52,8 @@ export interface Setup {
   readonly seed?: number;
   readonly observer?: Observer;
   readonly emulateAlways?: boolean;
+  /** When code is compiled; null: never. */
+  readonly engine?: EnginePolicy | null;
   /** Changes what the boot loader leaves in the processor. */
   readonly prepare?: (state: CpuState) => void;
 }
@@ -94,6 +97,7 @@ export function emptyMachine(setup: Setup): Rig {
     ...(setup.disks === undefined ? {} : { disks: setup.disks }),
     ...(setup.pmapLayout === undefined ? {} : { pmapLayout: setup.pmapLayout }),
     ...(setup.emulateAlways === undefined ? {} : { emulateAlways: setup.emulateAlways }),
+    ...(setup.engine === undefined ? {} : { engine: setup.engine }),
     ...(setup.observer === undefined ? {} : { observer: setup.observer }),
   };
   return { machine: new Machine(options), serial };

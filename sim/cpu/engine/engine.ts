@@ -1,0 +1,269 @@
+/**
+ * The engine: decides which code is compiled, when, and keeps what was compiled. It changes the speed of the simulator
+ * and nothing else: with and without it every run is the same to the tick.
+ *
+ * A block that the interpreter has run often becomes the entry of a region (region.ts); regions that are wanted are
+ * compiled together, so that modules are few. A region lives until a byte that it was made from is written.
+ */
+import type { Account, Ledger } from "../../ledger.ts";
+import { type PhysicalMemory, RAM_OFFSET } from "../../memory/physical.ts";
+import type { Accounts } from "../accounts.ts";
+import type { Block, BlockMode, CodeCache } from "../code-cache.ts";
+import { ACCESS } from "../environment.ts";
+import { execute } from "../interpreter.ts";
+import type { MicroOp } from "../micro-ops.ts";
+import type { Mmu } from "../mmu.ts";
+import type { PhysicalEnvironment } from "../physical-environment.ts";
+import { costTicks, type Profile } from "../profiles/profile.ts";
+import { type CpuState, OUTCOME } from "../state.ts";
+import { compileRegion, FUNCTION_TYPE, INTERPRETED, TRANSLATE } from "./compile.ts";
+import { type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS, transferSlot } from "./layout.ts";
+import { buildRegion, type Region, type RegionInstruction } from "./region.ts";
+import { FUNCTION_TYPES, runtimeFunctions, TRANSFER_USER } from "./runtime.ts";
+import { encodeModule, type FunctionBody } from "./wasm.ts";
+
+/** When code is compiled. Never changes a result. */
+export interface EnginePolicy {
+  /** Times that a block is interpreted before it is wanted as the entry of a region. */
+  readonly hot: number;
+  /** Regions that are wanted before they are compiled together. */
+  readonly batch: number;
+  /** Blocks that run before fewer are compiled. */
+  readonly patience: number;
+}
+
+export const DEFAULT_POLICY: EnginePolicy = { hot: 40, batch: 12, patience: 4000 };
+/** Compiles whatever runs twice, at once: for tests. */
+export const EAGER_POLICY: EnginePolicy = { hot: 2, batch: 1, patience: 1 };
+/** Regions at the most; then all are dropped, and what is hot comes back. */
+const CAPACITY = 1024;
+const TABLE_SIZE = CAPACITY + 1;
+
+/** A compiled region, as the code cache and the core know it. */
+export interface CompiledRegion {
+  readonly entry: () => number;
+  readonly ranges: readonly (readonly [physical: number, length: number])[];
+  /** The code cache calls it when bytes of the region are written. */
+  drop(): void;
+}
+
+interface Wanted {
+  readonly block: Block;
+  readonly mode: BlockMode;
+  readonly user: boolean;
+  readonly linear: number;
+}
+
+export interface EngineParts {
+  readonly memory: PhysicalMemory;
+  readonly state: CpuState;
+  readonly stateOffset: number;
+  readonly env: PhysicalEnvironment;
+  readonly mmu: Mmu;
+  readonly ledger: Ledger;
+  readonly accounts: Accounts;
+  readonly code: CodeCache;
+  readonly profile: Profile;
+  readonly policy: EnginePolicy;
+}
+
+export class Engine {
+  readonly #parts: EngineParts;
+  readonly #layout: EngineLayout;
+  readonly #table = new WebAssembly.Table({ element: "anyfunc", initial: TABLE_SIZE });
+  readonly #transfers: Int32Array;
+  readonly #freeEntries: number[] = [];
+  readonly #regions = new Set<CompiledRegion>();
+  /** Interpreted instructions of regions, by number. */
+  readonly #instructions: (Interpreted | undefined)[] = [];
+  readonly #freeInstructions: number[] = [];
+  #wanted: Wanted[] = [];
+  #waited = 0;
+  /** Modules, regions and instructions compiled so far, and regions dropped. */
+  modules = 0;
+  slowTranslations = 0;
+  interpreted = 0;
+  compiled = 0;
+  dropped = 0;
+
+  constructor(parts: EngineParts) {
+    this.#parts = parts;
+    const { memory, mmu, env, profile } = parts;
+    this.#layout = {
+      state: parts.stateOffset,
+      time: parts.ledger.cells.byteOffset,
+      granules: memory.codeGranules.byteOffset,
+      ...mmu.fastTables(),
+      ...env.predictor.layout(),
+      transfers: memory.engineArea.transfers,
+      mispredict: costTicks(profile).mispredict,
+    };
+    this.#transfers = new Int32Array(memory.buffer, memory.engineArea.transfers, (TRANSFER_SLOTS * TRANSFER_BYTES) / 4);
+    this.#transfers.fill(-1);
+    for (let n = TABLE_SIZE - 1; n > 0; n--) this.#freeEntries.push(n);
+  }
+
+  /** Counts a block that the interpreter is about to run at a linear address; compiles when it is time to. */
+  ran(block: Block, linear: number, user: boolean): void {
+    if (++block.heat === this.#parts.policy.hot) this.#wanted.push({ block, mode: block.mode, user, linear });
+    if (this.#wanted.length === 0) return;
+    const { patience, batch } = this.#parts.policy;
+    if (++this.#waited < patience && this.#wanted.length < batch) return;
+    this.#waited = 0;
+    const wanted = this.#wanted;
+    this.#wanted = [];
+    this.#compile(wanted);
+  }
+
+  statistics(): Readonly<Record<string, number>> {
+    return {
+      "engine.modules": this.modules,
+      "engine.regions.compiled": this.compiled,
+      "engine.regions.dropped": this.dropped,
+      "engine.translations.slow": this.slowTranslations,
+      "engine.interpreted": this.interpreted,
+    };
+  }
+
+  /** Everything compiled is dropped: memory was restored. */
+  clear(): void {
+    for (const region of [...this.#regions]) region.drop();
+    this.#wanted = [];
+  }
+
+  #compile(wanted: readonly Wanted[]): void {
+    if (this.#regions.size + wanted.length > CAPACITY) this.clear();
+    const { memory } = this.#parts;
+    const built: { wanted: Wanted; region: Region; body: FunctionBody; instructions: number[] }[] = [];
+    for (const each of wanted) {
+      const region = this.#build(each);
+      if (region === null) continue;
+      const instructions: number[] = [];
+      const body = compileRegion(region, {
+        layout: this.#layout,
+        account: each.mode.account,
+        transferMode: transferMode(each),
+        user: each.user,
+        bases: Array.from({ length: 6 }, (_, segment) => this.#parts.state.segmentBase(segment)),
+        interpreted: (instruction) => {
+          const number = this.#number(instruction, each.mode.account);
+          instructions.push(number);
+          return number;
+        },
+      });
+      built.push({ wanted: each, region, body, instructions });
+    }
+    if (built.length === 0) return;
+    const [budget, status, transfer] = runtimeFunctions(this.#layout);
+    const bytes = encodeModule({
+      types: FUNCTION_TYPES,
+      imports: [
+        { name: "translate", type: FUNCTION_TYPE.translate },
+        { name: "interpret", type: FUNCTION_TYPE.interpret },
+      ],
+      memoryPages: memory.buffer.byteLength / 65536,
+      functions: [
+        { type: FUNCTION_TYPE.region, body: budget },
+        { type: FUNCTION_TYPE.status, body: status },
+        { type: FUNCTION_TYPE.interpret, body: transfer },
+        ...built.map(({ body }, n) => ({ type: FUNCTION_TYPE.region, body, name: `r${n}` })),
+      ],
+    });
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+      m: {
+        memory: memory.wasm,
+        table: this.#table,
+        translate: this.#translate,
+        interpret: this.#interpret,
+      },
+    });
+    this.modules++;
+    for (const [n, each] of built.entries()) {
+      this.#install(each.wanted, each.region, instance.exports[`r${n}`] as () => number, each.instructions);
+    }
+  }
+
+  #build({ block, mode, user, linear }: Wanted): Region | null {
+    const { code, mmu } = this.#parts;
+    // The block may have been dropped since it was wanted.
+    if (code.lookup(block.physical, mode) !== block) return null;
+    return buildRegion(block.physical, {
+      instruction: (physical) => code.instruction(physical, mode),
+      executed: (physical) => code.lookup(physical, mode) !== undefined,
+      page: (index) => mmu.fetchBase(((linear - (linear & 0xfff)) / 4096 + index) * 4096, user),
+    });
+  }
+
+  #install(wanted: Wanted, region: Region, entry: () => number, instructions: readonly number[]): void {
+    const { block } = wanted;
+    const index = this.#freeEntries.pop();
+    if (index === undefined) throw new Error("engine: the table is full");
+    this.#table.set(index, entry);
+    const mode = transferMode(wanted);
+    const slot = transferSlot(block.physical, mode) * 3;
+    this.#transfers.set([block.physical, mode, index], slot);
+    const compiled: CompiledRegion = {
+      entry,
+      ranges: region.bytes,
+      drop: () => {
+        if (!this.#regions.delete(compiled)) return;
+        this.dropped++;
+        this.#table.set(index, null);
+        this.#freeEntries.push(index);
+        if (this.#transfers[slot + 2] === index) this.#transfers.fill(-1, slot, slot + 3);
+        for (const number of instructions) {
+          this.#instructions[number] = undefined;
+          this.#freeInstructions.push(number);
+        }
+        if (block.compiled === compiled) block.compiled = null;
+        this.#parts.code.removeDependent(compiled);
+      },
+    };
+    block.compiled = compiled;
+    this.#regions.add(compiled);
+    this.compiled++;
+    this.#parts.code.addDependent(compiled);
+  }
+
+  #number(instruction: RegionInstruction, account: Account): number {
+    const number = this.#freeInstructions.pop() ?? this.#instructions.length;
+    this.#instructions[number] = { ops: instruction.lifted.ops, account };
+    return number;
+  }
+
+  /** Import `translate`: an access that the fast table does not have. */
+  readonly #translate = (linear: number, what: number, spent: number): number => {
+    const { mmu, memory, state, ledger } = this.#parts;
+    const bytes = what >>> 8;
+    this.slowTranslations++;
+    // What crosses a page is the interpreter's.
+    if ((linear & 0xfff) + bytes > 0x1000) return TRANSLATE.REFUSED;
+    const physical = mmu.translate(linear >>> 0, what & 0xff);
+    if (physical < 0) return state.signal.outcome === OUTCOME.FAULT ? TRANSLATE.FAULT : TRANSLATE.REFUSED;
+    const { clock } = ledger;
+    if (clock.now + spent >= clock.deadline) return TRANSLATE.REFUSED;
+    const write = (what & ACCESS.WRITE) !== 0;
+    if (write ? !memory.isWritable(physical) : !memory.stores(physical)) return TRANSLATE.REFUSED;
+    return RAM_OFFSET + physical;
+  };
+
+  /** Import `interpret`: one instruction of a region, from the processor's state and back to it. */
+  readonly #interpret = (number: number): number => {
+    const { state, env, ledger } = this.#parts;
+    this.interpreted++;
+    const { ops, account } = this.#instructions[number] as Interpreted;
+    execute(ops, 0, account, state, env, ledger);
+    if (state.signal.outcome !== OUTCOME.NONE) return INTERPRETED.SIGNALLED;
+    const { clock } = ledger;
+    return clock.now >= clock.deadline ? INTERPRETED.BOUNDARY : INTERPRETED.GO_ON;
+  };
+}
+
+interface Interpreted {
+  readonly ops: readonly MicroOp[];
+  readonly account: Account;
+}
+
+function transferMode({ mode, user }: Wanted): number {
+  return mode.index | (user ? TRANSFER_USER : 0);
+}

@@ -1,0 +1,36 @@
+/** Where compiled code finds what it shares with the rest of the machine: byte offsets in the shared memory, and costs. */
+export interface EngineLayout {
+  /** This processor's state (cpu/state.ts). */
+  readonly state: number;
+  /** Clock and accounts: f64 cells (clock.ts, ledger.ts). */
+  readonly time: number;
+  /** One byte for each CODE_GRANULE_BYTES of RAM. */
+  readonly granules: number;
+  /** The MMU's fast table: page numbers, and byte offsets of frames; one part for each kind of access (mmu.ts). */
+  readonly fastTags: number;
+  readonly fastFrames: number;
+  readonly fastBits: number;
+  /** The same for fetches: page numbers (i32) and physical page bases (f64), supervisor then user. */
+  readonly fetchTags: number;
+  readonly fetchFrames: number;
+  readonly fetchBits: number;
+  /** Return stack: its top (f64) and its entries (f64); last targets: sources and targets (f64). */
+  readonly returnTop: number;
+  readonly returns: number;
+  readonly returnEntries: number;
+  readonly indirectSources: number;
+  readonly indirectTargets: number;
+  readonly indirectEntries: number;
+  /** Regions by physical address and mode: triples of address, mode, table index; TRANSFER_SLOTS of them. */
+  readonly transfers: number;
+  /** Ticks of a misprediction. */
+  readonly mispredict: number;
+}
+
+export const TRANSFER_SLOTS = 4096;
+export const TRANSFER_BYTES = 12;
+
+/** Slot of a region in the table of transfers. */
+export function transferSlot(physical: number, modeIndex: number): number {
+  return (physical ^ (modeIndex << 6)) & (TRANSFER_SLOTS - 1);
+}

@@ -1,0 +1,320 @@
+/**
+ * Regions: what the compiler translates at once. A region is a piece of control flow that is entered at one place: the
+ * instructions reached from there by direct jumps, branches, calls and falling through, as far as they have been executed
+ * before, in nodes (basic blocks) with their edges. Places are offsets in bytes ("deltas") from the entry, because lifted
+ * code holds no absolute EIP.
+ *
+ * An instruction is *native* when every micro-op of it has a translation, and nothing that can leave the instruction
+ * (an access that misses the fast table, a division error) comes after a register or flag has changed, so that leaving
+ * means: nothing of it has happened. All others are *interpreted*: one node each, run by the interpreter.
+ *
+ * Pages. Within a page the instruction TLB cannot miss; an edge to another page must find the translation that the region
+ * was built with (compile.ts). An instruction that crosses a page ends the region.
+ */
+import type { Lifted } from "../lift/lift.ts";
+import { BRANCH, type MicroOp, OP } from "../micro-ops.ts";
+import { FIRST_TEMPORARY, GPR, TEMPORARY_COUNT } from "../state.ts";
+
+export const LIMITS = { nodes: 48, instructions: 400 } as const;
+const PAGE_SHIFT = 12;
+
+export interface RegionInstruction {
+  readonly delta: number;
+  readonly lifted: Lifted;
+  readonly native: boolean;
+}
+
+/** How a node ends. Deltas that are in no node of the region leave it. */
+export type NodeEnd =
+  /** Falls through, jumps, or calls (`calls`: the instruction's micro-op has pushed; the return stack is told). */
+  | { readonly kind: "goto"; readonly target: number; readonly calls: boolean; readonly next: number }
+  | { readonly kind: "branch"; readonly op: MicroOp; readonly taken: number; readonly next: number }
+  /** JUMP_TO: the target is in the micro-op's cell. */
+  | { readonly kind: "indirect"; readonly op: MicroOp; readonly next: number }
+  /** The interpreter has set EIP, and anything may have changed. */
+  | { readonly kind: "leave" };
+
+export interface RegionNode {
+  readonly delta: number;
+  readonly instructions: readonly RegionInstruction[];
+  /** Static cost of its native instructions in ticks. */
+  readonly ticks: number;
+  readonly end: NodeEnd;
+}
+
+export interface Region {
+  /** By delta; the entry is delta 0. */
+  readonly nodes: ReadonlyMap<number, RegionNode>;
+  /** Places to which a RET of the region may go inside it: behind its calls. */
+  readonly continuations: readonly number[];
+  /** Physical page base by page index relative to the entry's page. */
+  readonly pages: ReadonlyMap<number, number>;
+  /** Offset of the entry in its page. */
+  readonly offset: number;
+  /** Physical byte ranges of all instructions. */
+  readonly bytes: readonly (readonly [physical: number, length: number])[];
+}
+
+/** What a region is made from. */
+export interface CodeSource {
+  /** The instruction at a physical address; null when it is not one that compiled code may hold. */
+  instruction(physical: number): Lifted | null;
+  /** Whether code at a physical address has been executed. */
+  executed(physical: number): boolean;
+  /** Physical base of the page at an index relative to the entry's page, or -1 when the TLB's fast table has it not. */
+  page(index: number): number;
+}
+
+/** Builds the region that is entered at `physical`; null when not even its first instruction can be compiled. */
+export function buildRegion(physical: number, source: CodeSource): Region | null {
+  return new RegionBuilder(physical, source).build();
+}
+
+class RegionBuilder {
+  readonly #source: CodeSource;
+  readonly #offset: number;
+  readonly #pages = new Map<number, number>();
+  readonly #instructions = new Map<number, RegionInstruction>();
+  readonly #leaders = new Set<number>([0]);
+  readonly #calls = new Set<number>();
+
+  constructor(physical: number, source: CodeSource) {
+    this.#source = source;
+    this.#offset = physical & 0xfff;
+    this.#pages.set(0, physical - this.#offset);
+  }
+
+  build(): Region | null {
+    this.#discover();
+    const nodes = new Map<number, RegionNode>();
+    for (const delta of [...this.#leaders].sort((a, b) => a - b)) {
+      const node = this.#node(delta);
+      if (node !== null) nodes.set(delta, node);
+    }
+    if (!nodes.has(0) || !worthwhile(nodes)) return null;
+    return {
+      nodes,
+      continuations: [...this.#calls].filter((delta) => nodes.has(delta)),
+      pages: this.#pages,
+      offset: this.#offset,
+      bytes: [...this.#instructions.values()].map(({ delta, lifted }) => [this.#physical(delta), lifted.length]),
+    };
+  }
+
+  /** Follows control flow from the entry, breadth first, up to the limits. */
+  #discover(): void {
+    const queue = [0];
+    for (let first = queue.shift(); first !== undefined; first = queue.shift()) {
+      let delta = first;
+      while (!this.#instructions.has(delta)) {
+        const instruction = this.#decode(delta);
+        if (instruction === null) break;
+        this.#instructions.set(delta, instruction);
+        const next = delta + instruction.lifted.length;
+        if (!instruction.native) {
+          if (leaves(instruction.lifted)) break;
+          this.#leaders.add(delta).add(next);
+          delta = next;
+          continue;
+        }
+        const end = endOf(instruction);
+        if (end === null) {
+          delta = next;
+          continue;
+        }
+        for (const target of this.#successors(end)) {
+          if (this.#leaders.has(target) || !this.#wanted(target)) continue;
+          this.#leaders.add(target);
+          queue.push(target);
+        }
+        break;
+      }
+    }
+  }
+
+  #successors(end: NodeEnd): number[] {
+    switch (end.kind) {
+      case "goto":
+        if (!end.calls) return [end.target];
+        this.#calls.add(end.next);
+        return [end.target, end.next];
+      case "branch":
+        return [end.next, end.taken];
+      default:
+        return [];
+    }
+  }
+
+  /** Whether a place is worth following: code that has been executed, on a page that is in the TLB. */
+  #wanted(delta: number): boolean {
+    if (this.#leaders.size >= LIMITS.nodes) return false;
+    const physical = this.#physical(delta);
+    return physical >= 0 && (this.#instructions.has(delta) || this.#source.executed(physical));
+  }
+
+  #decode(delta: number): RegionInstruction | null {
+    if (this.#instructions.size >= LIMITS.instructions) return null;
+    const physical = this.#physical(delta);
+    if (physical < 0) return null;
+    const lifted = this.#source.instruction(physical);
+    if (lifted === null) return null;
+    return { delta, lifted, native: isNative(lifted) };
+  }
+
+  #pageIndex(delta: number): number {
+    return (this.#offset + delta) >> PAGE_SHIFT;
+  }
+
+  /** Physical address of a place, or -1. */
+  #physical(delta: number): number {
+    const index = this.#pageIndex(delta);
+    let base = this.#pages.get(index);
+    if (base === undefined) {
+      base = this.#source.page(index);
+      if (base < 0) return -1;
+      this.#pages.set(index, base);
+    }
+    return base + ((this.#offset + delta) & 0xfff);
+  }
+
+  /** The node that begins at a leader; it ends at a branch, or before another leader or another page. */
+  #node(leader: number): RegionNode | null {
+    const instructions: RegionInstruction[] = [];
+    let ticks = 0;
+    let delta = leader;
+    for (;;) {
+      const instruction = this.#instructions.get(delta);
+      const stops = instruction === undefined || (delta !== leader && this.#leaders.has(delta));
+      if (stops || this.#pageIndex(delta) !== this.#pageIndex(leader)) {
+        if (instructions.length === 0) return null;
+        return { delta: leader, instructions, ticks, end: goto(delta) };
+      }
+      if (!instruction.native && instructions.length > 0) {
+        return { delta: leader, instructions, ticks, end: goto(delta) };
+      }
+      instructions.push(instruction);
+      delta += instruction.lifted.length;
+      if (!instruction.native) {
+        const end: NodeEnd = leaves(instruction.lifted) ? { kind: "leave" } : goto(delta);
+        return { delta: leader, instructions, ticks: 0, end };
+      }
+      ticks += instruction.lifted.ticks;
+      const end = endOf(instruction);
+      if (end !== null) return { delta: leader, instructions, ticks, end };
+    }
+  }
+}
+
+function goto(target: number): NodeEnd {
+  return { kind: "goto", target, calls: false, next: target };
+}
+
+/** A region of interpreted instructions only is not worth the way into it. */
+function worthwhile(nodes: ReadonlyMap<number, RegionNode>): boolean {
+  for (const node of nodes.values()) if (node.instructions.some(({ native }) => native)) return true;
+  return false;
+}
+
+/** Whether nothing of the region may follow an interpreted instruction. */
+function leaves(lifted: Lifted): boolean {
+  return lifted.rule.endsBlock === true || lifted.ops.at(-1)?.op === OP.END_BRANCH;
+}
+
+/** How a native instruction ends its node; null when it does not. */
+function endOf({ delta, lifted }: RegionInstruction): NodeEnd | null {
+  const next = delta + lifted.length;
+  for (const op of lifted.ops) {
+    switch (op.op) {
+      case OP.JUMP:
+        return { kind: "goto", target: delta + op.imm, calls: op.x === BRANCH.CALL, next };
+      case OP.JUMP_IF:
+      case OP.LOOP:
+        return { kind: "branch", op, taken: delta + op.imm, next };
+      case OP.JUMP_TO:
+        return { kind: "indirect", op, next };
+      default:
+    }
+  }
+  return null;
+}
+
+const set = (...ops: number[]): ReadonlySet<number> => new Set(ops);
+
+/** Micro-ops that compiled code may hold. */
+const NATIVE = set(
+  ...[OP.BEGIN, OP.END, OP.END_BRANCH, OP.CONST, OP.MOV, OP.GET8H, OP.PUT8, OP.PUT8H, OP.PUT16],
+  ...[OP.ZERO_EXTEND, OP.SIGN_EXTEND, OP.ADDRESS, OP.LOAD, OP.LOAD_UPDATE, OP.STORE, OP.ADD, OP.ADC, OP.SUB, OP.SBB],
+  ...[OP.AND, OP.OR, OP.XOR, OP.INC, OP.DEC, OP.NEG, OP.NOT, OP.SHL, OP.SHR, OP.SAR, OP.ROL, OP.ROR, OP.SHLD, OP.SHRD],
+  ...[OP.MUL, OP.IMUL, OP.DIV, OP.IDIV, OP.BIT, OP.BIT_ADDRESS, OP.BSF, OP.BSR, OP.BSWAP, OP.SETCC, OP.SELECT],
+  ...[OP.FLAG_BIT, OP.LAHF, OP.SAHF, OP.NEXT_IP, OP.CHECK_RELATIVE, OP.CHECK_TARGET],
+  ...[OP.JUMP, OP.JUMP_IF, OP.JUMP_TO, OP.LOOP, OP.SIGN],
+);
+/** Those that can leave the instruction. */
+export const CAN_LEAVE = set(OP.LOAD, OP.LOAD_UPDATE, OP.STORE, OP.DIV, OP.IDIV);
+/** Those that change flags. */
+const CHANGES_FLAGS = set(
+  ...[OP.ADD, OP.ADC, OP.SUB, OP.SBB, OP.AND, OP.OR, OP.XOR, OP.INC, OP.DEC, OP.NEG, OP.SHL, OP.SHR, OP.SAR, OP.ROL],
+  ...[OP.ROR, OP.SHLD, OP.SHRD, OP.MUL, OP.IMUL, OP.BIT, OP.BSF, OP.BSR, OP.FLAG_BIT, OP.SAHF],
+);
+/** Micro-ops whose 8- and 16-bit forms are left to the interpreter. */
+const ONLY_WIDE = set(OP.DIV, OP.IDIV, OP.SHLD, OP.SHRD);
+/** 16-bit branch targets are cut, and need the 16-bit limit: left to the interpreter. */
+const NEAR = set(OP.JUMP, OP.JUMP_IF, OP.JUMP_TO);
+const LAST_GPR = GPR.edi;
+
+function isNative(lifted: Lifted): boolean {
+  if (lifted.rule.endsBlock === true && !lifted.ops.some(({ op }) => NEAR.has(op) || op === OP.LOOP)) return false;
+  if (lifted.rule.setsShadow !== undefined || lifted.rule.loadsRf === true) return false;
+  if (lifted.ops.some((op) => ONLY_WIDE.has(op.op) && op.w !== 32)) return false;
+  let changed = false;
+  const checked = new Set<string>();
+  for (const op of lifted.ops) {
+    if (!NATIVE.has(op.op)) return false;
+    if (NEAR.has(op.op) && op.w !== 32) return false;
+    if (op.op === OP.LOOP && (op.c !== 32 || op.w !== 32 || op.x < 2)) return false;
+    if (CAN_LEAVE.has(op.op)) {
+      // A store that LOAD_UPDATE has checked cannot leave.
+      const place = `${op.x}:${op.a}:${op.w}`;
+      if (changed && !(op.op === OP.STORE && checked.has(place))) return false;
+      if (op.op === OP.LOAD_UPDATE) checked.add(place);
+      if (op.op === OP.DIV || op.op === OP.IDIV) changed = true;
+    }
+    if (CHANGES_FLAGS.has(op.op) || (writesCell(op) && op.d <= LAST_GPR) || op.op === OP.LAHF) changed = true;
+    if (writesCell(op) && op.d > LAST_GPR && !isTemporary(op.d)) return false;
+    // A store is the end of what can be taken back.
+    if (op.op === OP.STORE) changed = true;
+  }
+  return true;
+}
+
+const WRITES_NO_CELL = set(
+  ...[OP.BEGIN, OP.END, OP.END_BRANCH, OP.STORE, OP.FLAG_BIT, OP.LAHF, OP.SAHF, OP.CHECK_RELATIVE, OP.CHECK_TARGET],
+  ...[OP.JUMP, OP.JUMP_IF, OP.JUMP_TO, OP.LOOP, OP.DIV, OP.IDIV],
+);
+
+const NO_CELLS = set(OP.BEGIN, OP.END, OP.END_BRANCH, OP.JUMP, OP.JUMP_IF, OP.CHECK_RELATIVE, OP.FLAG_BIT, OP.LOOP);
+
+/** Cells that a native micro-op names; possibly some that it does not use. */
+export function cellsOf(op: MicroOp): readonly number[] {
+  if (NO_CELLS.has(op.op)) return [];
+  switch (op.op) {
+    case OP.MUL:
+    case OP.IMUL:
+    case OP.SHLD:
+    case OP.SHRD:
+      return [op.a, op.b, op.c, op.d];
+    case OP.JUMP_TO:
+    case OP.CHECK_TARGET:
+      return [op.a];
+    default:
+      return [op.a, op.b, op.d];
+  }
+}
+
+export function writesCell(op: MicroOp): boolean {
+  return !WRITES_NO_CELL.has(op.op);
+}
+
+function isTemporary(cell: number): boolean {
+  return cell >= FIRST_TEMPORARY && cell < FIRST_TEMPORARY + 2 * TEMPORARY_COUNT;
+}

@@ -1,0 +1,124 @@
+/**
+ * The functions that every module of regions has beside them: the time until the deadline, EFLAGS from lazy flags, and the
+ * way from one region to another.
+ */
+import { DEADLINE_CELL, NOW_CELL } from "../../clock.ts";
+import { CELL } from "../state.ts";
+import { EXIT, LONGEST } from "./compile.ts";
+import { STATUS_PARAMETERS, statusFunction } from "./flags-code.ts";
+import { type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS } from "./layout.ts";
+import { FunctionBody, type FunctionType, TYPE, WASM } from "./wasm.ts";
+
+/** Types of functions, by FUNCTION_TYPE of compile.ts. */
+export const FUNCTION_TYPES: readonly FunctionType[] = [
+  { parameters: [], results: [TYPE.i32] },
+  { parameters: [TYPE.i32, TYPE.i32, TYPE.i32], results: [TYPE.i32] },
+  { parameters: [TYPE.i32], results: [TYPE.i32] },
+  { parameters: new Array<number>(STATUS_PARAMETERS).fill(TYPE.i32), results: [TYPE.i32] },
+];
+
+/** The functions `budget`, `status` and `transfer`, for regions that run at CPL 3 or not. */
+export function runtimeFunctions(layout: EngineLayout): readonly [FunctionBody, FunctionBody, FunctionBody] {
+  return [budget(layout), statusFunction(), transfer(layout)];
+}
+
+function timeCell(f: FunctionBody, layout: EngineLayout, cell: number): void {
+  f.i32(0);
+  f.memory(WASM.f64Load, layout.time + cell * 8, 3);
+}
+
+/** Ticks until the deadline, as a small integer: LONGEST at most, -1 when it has passed. */
+function budget(layout: EngineLayout): FunctionBody {
+  const f = new FunctionBody(0);
+  timeCell(f, layout, DEADLINE_CELL);
+  timeCell(f, layout, NOW_CELL);
+  f.op(WASM.f64Sub);
+  f.f64(LONGEST);
+  f.op(WASM.f64Min);
+  f.f64(-1);
+  f.op(WASM.f64Max);
+  f.op(WASM.i32TruncF64S);
+  return f;
+}
+
+/**
+ * (mode index) -> what the next region returns, or LEFT: goes to the region at EIP if the deadline has not passed, the
+ * fast fetch table has its page, and it is in the table of transfers. Bit 0 of a mode index tells CPL 3 (engine.ts).
+ */
+function transfer(layout: EngineLayout): FunctionBody {
+  const f = new FunctionBody(1);
+  const linear = f.addLocal();
+  const slot = f.addLocal();
+  const physical = f.addLocal();
+  const leave = (): void => {
+    f.open(WASM.if);
+    f.i32(EXIT.LEFT);
+    f.op(WASM.return);
+    f.end();
+  };
+  timeCell(f, layout, NOW_CELL);
+  timeCell(f, layout, DEADLINE_CELL);
+  f.op(WASM.f64Ge);
+  leave();
+  f.i32(0);
+  f.memory(WASM.i32Load, layout.state + CELL.rip * 4, 2);
+  f.tee(linear);
+  f.i32(12);
+  f.op(WASM.i32ShrU);
+  f.tee(physical);
+  f.i32((1 << layout.fetchBits) - 1);
+  f.op(WASM.i32And);
+  // CPL 3 has the second part of the table.
+  f.i32(1 << layout.fetchBits);
+  f.i32(0);
+  f.get(0);
+  f.i32(TRANSFER_USER);
+  f.op(WASM.i32And);
+  f.op(WASM.select);
+  f.op(WASM.i32Add);
+  f.tee(slot);
+  f.i32(2);
+  f.op(WASM.i32Shl);
+  f.memory(WASM.i32Load, layout.fetchTags, 2);
+  f.get(physical);
+  f.op(WASM.i32Ne);
+  leave();
+  f.get(slot);
+  f.i32(3);
+  f.op(WASM.i32Shl);
+  f.memory(WASM.f64Load, layout.fetchFrames, 3);
+  // Compiled code is below 2 GB; what is above is in no slot.
+  f.f64(0x7ffff000);
+  f.op(WASM.f64Min);
+  f.op(WASM.i32TruncF64S);
+  f.get(linear);
+  f.i32(0xfff);
+  f.op(WASM.i32And);
+  f.op(WASM.i32Or);
+  f.tee(physical);
+  f.get(0);
+  f.i32(6);
+  f.op(WASM.i32Shl);
+  f.op(WASM.i32Xor);
+  f.i32(TRANSFER_SLOTS - 1);
+  f.op(WASM.i32And);
+  f.i32(TRANSFER_BYTES);
+  f.op(WASM.i32Mul);
+  f.tee(slot);
+  f.memory(WASM.i32Load, layout.transfers, 2);
+  f.get(physical);
+  f.op(WASM.i32Ne);
+  f.get(slot);
+  f.memory(WASM.i32Load, layout.transfers + 4, 2);
+  f.get(0);
+  f.op(WASM.i32Ne);
+  f.op(WASM.i32Or);
+  leave();
+  f.get(slot);
+  f.memory(WASM.i32Load, layout.transfers + 8, 2);
+  f.returnCallIndirect(0);
+  return f;
+}
+
+/** Bit of the mode that `transfer` is given: the code runs at CPL 3. */
+export const TRANSFER_USER = 1 << 8;
