@@ -1,5 +1,5 @@
 /** The processor as a loader of 32-bit kernels leaves it (Multiboot Specification 0.6.96, 3.2). */
-import { CELL, CpuState, CR0, GPR, RIGHTS, SEG, X87 } from "../cpu/state.ts";
+import { CELL, CpuState, CR0, GPR, MXCSR, MXCSR_INITIAL, RIGHTS, SEG, X87 } from "../cpu/state.ts";
 import type { GuestCpu } from "../techniques/monitor.ts";
 import type { KernelImage } from "./image.ts";
 import { INFORMATION, MULTIBOOT_MAGIC } from "./multiboot.ts";
@@ -22,6 +22,7 @@ export function kernelCpu(image: KernelImage): GuestCpu {
   state.flags = 2;
   // As firmware leaves it: FNINIT.
   state.set(X87.control, 0x37f);
+  state.set(MXCSR, MXCSR_INITIAL);
   state.eip = image.entry;
   state.setSegment(SEG.cs, LOADER_CODE, 0, FLAT, CODE_RIGHTS);
   for (const segment of [SEG.es, SEG.ss, SEG.ds, SEG.fs, SEG.gs]) {

@@ -8,6 +8,9 @@ import * as decimals from "./decimal.ts";
 import { ACCESS, type Environment } from "./environment.ts";
 import { dataAccess, linearAddress } from "./interpreter.ts";
 import type { MicroOp } from "./micro-ops.ts";
+import { fxrstor, fxsave } from "./sse/fxsave.ts";
+import { simd, simdStore } from "./sse/instructions.ts";
+import { emms, maskedStore } from "./sse/operands.ts";
 import * as stacks from "./stack-instructions.ts";
 import { type CpuState, FLAG, GPR, INTERRUPT_KIND, NO_ERROR_CODE, OUTCOME, raise, SEG, VECTOR } from "./state.ts";
 import { inVirtual8086, privileged, segmentsAs8086 } from "./system/checks.ts";
@@ -18,6 +21,7 @@ import * as fastCalls from "./system/fast-calls.ts";
 import * as flags from "./system/flags.ts";
 import { interruptReturn } from "./system/iret.ts";
 import * as misc from "./system/misc.ts";
+import { monitor, mwait } from "./system/monitor-wait.ts";
 import * as msr from "./system/msr.ts";
 import * as ports from "./system/ports.ts";
 import * as segments from "./system/segments.ts";
@@ -208,8 +212,19 @@ const HELPER_TABLE = {
   rdpmc: (state, env) => misc.readPerformanceCounter(state, env),
   rdmsr: (state, env) => msr.readMsr(state, env),
   wrmsr: (state, env) => msr.writeMsr(state, env),
+  /** a: offset, x: segment. */
+  monitor: (state, env, u) => monitor(state, env, u.x, low(state, u.a)),
+  mwait: (state, env) => mwait(state, env),
   // ---- x87 ----
   x87: (state, env, u) => x87(state, env, u),
+  // ---- MMX and SSE: fields in sse/operands.ts ----
+  simd: (state, env, u) => simd(state, env, u),
+  simdStore: (state, env, u) => simdStore(state, env, u),
+  /** a: offset, d: data, b: mask. */
+  maskedStore: (state, env, u) => maskedStore(state, env, u),
+  emms: (state, env) => emms(state, env),
+  fxsave: (state, env, u) => fxsave(state, env, u),
+  fxrstor: (state, env, u) => fxrstor(state, env, u),
   // ---- VMX ----
   vmxon: (state, env, u) => {
     if (!vmxPermits(state, env, REASON.vmxon)) return;

@@ -120,6 +120,14 @@ export class Mmu {
 
   /** Reads 8 bytes into a state cell, which is untouched on a fault. */
   load64(linear: number, access: number, cell: number): void {
+    const page = linear >>> 12;
+    const slot = (access << FAST_BITS) | (page & FAST_MASK);
+    if (this.#tags[slot] === page && (linear & 7) === 0) {
+      const at = ((this.#frames[slot] as number) + (linear & 0xfff)) >> 2;
+      this.#state.i32[cell] = this.#i32[at] as number;
+      this.#state.i32[cell + 1] = this.#i32[at + 1] as number;
+      return;
+    }
     const first = this.#translateBytes(linear, 8, access);
     if (first < 0) return;
     const second = this.#second;
@@ -132,6 +140,16 @@ export class Mmu {
 
   /** Writes a state cell's 8 bytes. */
   store64(linear: number, access: number, cell: number): void {
+    const page = linear >>> 12;
+    const slot = ((access | ACCESS.WRITE) << FAST_BITS) | (page & FAST_MASK);
+    if (this.#tags[slot] === page && (linear & 7) === 0) {
+      const at = (this.#frames[slot] as number) + (linear & 0xfff);
+      this.#i32[at >> 2] = this.#state.i32[cell] as number;
+      this.#i32[(at >> 2) + 1] = this.#state.i32[cell + 1] as number;
+      const physical = at - RAM_OFFSET;
+      if (this.#codeGranules[physical >> CODE_GRANULE_SHIFT] !== 0) this.#memory.onCodeWrite(physical, 8);
+      return;
+    }
     const first = this.#translateBytes(linear, 8, access | ACCESS.WRITE);
     if (first < 0) return;
     const second = this.#second;

@@ -6,7 +6,7 @@
  * model-specific registers alone, is not told apart from RESET. The time-stamp counter goes on as at INIT.
  */
 import type { Profile } from "./profiles/profile.ts";
-import { CELL, CpuState, CR0, FLAG, GPR, RIGHTS, SEG, X87 } from "./state.ts";
+import { CELL, CpuState, CR0, FLAG, GPR, MXCSR, MXCSR_INITIAL, RIGHTS, SEG, X87 } from "./state.ts";
 import { APIC_BASE } from "./system/msr.ts";
 
 const CODE_SELECTOR = 0xf000;
@@ -48,5 +48,6 @@ export function resetState(profile: Profile): CpuState {
   state.i32[CELL.pat + 1] = PAT;
   state.set(X87.control, X87_CONTROL);
   state.set(X87.valid, X87_VALID);
+  state.set(MXCSR, MXCSR_INITIAL);
   return state;
 }

@@ -120,10 +120,23 @@ export const X87 = {
   /** Where 8-byte memory operands pass; holds nothing from one instruction to the next. */
   transfer: FIRST_X87 + cell(24),
 } as const;
-/** The cells of the x87, in units of 32 bits: they stay in the processor across VM exits. */
+/** The cells of the x87, in units of 32 bits. */
 export const X87_CELLS = { first: FIRST_X87, end: FIRST_X87 + cell(25) } as const;
 /** Cell of the significand of physical register `n`; sign and exponent are in the next cell. */
 export const x87RegisterCell = (n: number): number => FIRST_X87 + n * cell(2);
+
+/**
+ * XMM registers (SDM vol. 1, 10.2.2): two cells each, four words from low to high; 8 to 15 exist in 64-bit mode only. The
+ * MMX registers are the significands of the x87's.
+ */
+const FIRST_XMM = cell(218);
+export const xmmCell = (n: number): number => FIRST_XMM + n * cell(2);
+/** SIMD floating-point control and status (SDM vol. 1, 10.2.3). */
+export const MXCSR = cell(250);
+/** MXCSR after a reset: all exceptions masked, round to nearest. */
+export const MXCSR_INITIAL = 0x1f80;
+/** Cells of x87, MMX and SSE, in units of 32 bits: they stay in the processor across VM exits. */
+export const FLOATING_CELLS = { first: FIRST_X87, end: MXCSR + cell(1) } as const;
 
 /** EFLAGS bits (SDM vol. 1, 3.4.3). */
 export const FLAG = {
@@ -217,6 +230,7 @@ export const VECTOR = {
   MF: 16,
   AC: 17,
   MC: 18,
+  XM: 19,
 } as const;
 
 /** What an instruction left behind instead of completing. */
@@ -262,12 +276,17 @@ export type SavedState = readonly number[];
 export class CpuState {
   readonly i32: Int32Array;
   readonly u64: BigUint64Array;
+  /** The cells as single-precision (by cell) and double-precision (by half a cell) values, for SSE. */
+  readonly f32: Float32Array;
+  readonly f64: Float64Array;
   readonly signal = new Signal();
 
   /** State at `byteOffset` of `buffer` (a machine's memory), or in memory of its own (a virtual processor). */
   constructor(buffer: ArrayBufferLike = new ArrayBuffer(STATE_BYTES), byteOffset = 0) {
     this.i32 = new Int32Array(buffer, byteOffset, STATE_BYTES / 4);
     this.u64 = new BigUint64Array(buffer, byteOffset, STATE_BYTES / 8);
+    this.f32 = new Float32Array(buffer, byteOffset, STATE_BYTES / 4);
+    this.f64 = new Float64Array(buffer, byteOffset, STATE_BYTES / 8);
   }
 
   /** Low 32 bits of a cell, unsigned. */

@@ -2,7 +2,7 @@
 // and memory as they were, and after the first store nothing can fault. INT n and exceptions are deliveries, which
 // test/cpu/system/faults.test.ts does the same to.
 import { describe, expect, test } from "vitest";
-import { STRING_KIND } from "../../sim/cpu/micro-ops.ts";
+import { OP, STRING_KIND } from "../../sim/cpu/micro-ops.ts";
 import { baseCell, CELL, FLAG, GPR, OUTCOME, RIGHTS, SEG, VECTOR } from "../../sim/cpu/state.ts";
 import { type FormRun, type ModelledForm, modelledForms, prepare, run } from "./forms.ts";
 import { SELECTOR } from "./system/fake-environment.ts";
@@ -86,7 +86,7 @@ function isTemporary(cell: number): boolean {
 }
 
 describe("a repeated string instruction that faults in an iteration", () => {
-  const strings = modelledForms.filter((form) => form.lifted.ops.some((op) => op.op === 56));
+  const strings = modelledForms.filter((form) => form.lifted.ops.some((op) => op.op === OP.STRING));
   test("has kept the iterations before it, stays at its EIP, and is finished by running it again", () => {
     expect(strings.length).toBe(21);
     for (const form of strings) {

@@ -7,7 +7,7 @@ import { execute } from "../../sim/cpu/interpreter.ts";
 import { type Lifted, lift } from "../../sim/cpu/lift/lift.ts";
 import { profileNamed } from "../../sim/cpu/profiles/catalogue.ts";
 import { costTicks } from "../../sim/cpu/profiles/profile.ts";
-import { CELL, CR0, GPR, raisePageFault } from "../../sim/cpu/state.ts";
+import { CELL, CR0, CR4, GPR, MXCSR, MXCSR_INITIAL, raisePageFault } from "../../sim/cpu/state.ts";
 import { Ledger, TIME_AREA_CELLS } from "../../sim/ledger.ts";
 import { FakeEnvironment, Fixture, SELECTOR } from "./system/fake-environment.ts";
 
@@ -137,6 +137,8 @@ export function prepare(form: ModelledForm, cpl: number, flags = 0): FormRun {
   state.set(GPR.esi, 0xb000);
   state.set(GPR.edi, 0xc000);
   state.flags |= flags;
+  state.set(CELL.cr4, CR4.OSFXSR | CR4.OSXMMEXCPT);
+  state.set(MXCSR, MXCSR_INITIAL);
   state.set(CELL.sysenterCs, SELECTOR.code[0] as number);
   state.set(CELL.sysenterEip, 0x5000);
   const bytes = form.code.includes("w") && form.bytes[0] === 0x66 ? 2 : 4;

@@ -8,7 +8,9 @@ import type { CostTicks } from "../profiles/profile.ts";
 import { ARITHMETIC, BY_ONE } from "./arithmetic.ts";
 import { CONTROL_FLOW } from "./control-flow.ts";
 import { type CodeMode, Lifter } from "./lifter.ts";
+import { MMX } from "./mmx.ts";
 import type { Rule } from "./rule.ts";
+import { SSE, SSE_NAMESAKES } from "./sse.ts";
 import { SYSTEM, specialForm } from "./system.ts";
 import { X87_INSTRUCTIONS } from "./x87.ts";
 
@@ -18,6 +20,8 @@ export const INSTRUCTIONS: Readonly<Record<string, Rule>> = {
   ...CONTROL_FLOW,
   ...SYSTEM,
   ...X87_INSTRUCTIONS,
+  ...MMX,
+  ...SSE,
 };
 
 export interface Lifted {
@@ -29,15 +33,12 @@ export interface Lifted {
   readonly ticks: number;
 }
 
-/** SSE2 instructions that share their mnemonic with a string instruction. */
-const NAMESAKES: readonly number[] = [Code.Movsd_xmm_xmmm64, Code.Movsd_xmmm64_xmm, Code.Cmpsd_xmm_xmmm64_imm8];
-
 /** The rule of an instruction, or null when it is not modelled. */
 export function ruleOf(instruction: Instruction): Rule | null {
-  if (NAMESAKES.includes(instruction.code)) return null;
   const name = Mnemonic[instruction.mnemonic] as string;
-  const byOne = /_1$/.test(Code[instruction.code] as string) ? BY_ONE[name] : undefined;
-  return byOne ?? INSTRUCTIONS[name] ?? null;
+  const code = Code[instruction.code] as string;
+  const byOne = /_1$/.test(code) ? BY_ONE[name] : undefined;
+  return SSE_NAMESAKES[code] ?? byOne ?? INSTRUCTIONS[name] ?? null;
 }
 
 /** Lifts the instruction, or returns null when it is not modelled. */

@@ -2,7 +2,7 @@
  * The builder with which the instruction tables write micro-ops: operands, addresses, the stack, and the count of
  * memory accesses from which an instruction's static cost is made.
  */
-import { type Instruction, MemorySizeExt, OpKind, Register } from "iced-x86";
+import { Code, type Instruction, MemorySizeExt, OpKind, Register } from "iced-x86";
 import type { HelperName } from "../helpers.ts";
 import { HELPER_NUMBER } from "../helpers.ts";
 import { type MicroOp, type MicroOpFields, microOp, OP } from "../micro-ops.ts";
@@ -43,6 +43,11 @@ export class Lifter {
     this.mode = mode;
     this.length = instruction.length;
     this.locks = instruction.hasLockPrefix;
+  }
+
+  /** iced-x86's name of the encoding, `Movd_mm_rm32`. */
+  get codeName(): string {
+    return Code[this.instruction.code] as string;
   }
 
   emit(op: number, fields: MicroOpFields = {}): void {

@@ -11,7 +11,7 @@
  * way between rings is scaled from the Pentium 4 by the one ratio of its kind that is published for both: far CALL and RET
  * (AGNER-043 + AGNER-044 over AGNER-009 + AGNER-010 = 153 / 320 = 0.478), `FAR` in a source.
  *
- * Simplified as in pentium4-672.ts, CPUID included: SSSE3, the second core, performance monitoring (leaf 0A), thermal
+ * Simplified as in pentium4-672.ts, CPUID included: the second core, performance monitoring (leaf 0A), thermal
  * monitoring and EIST are reported as by the real processor and not modelled.
  */
 import { core2Capabilities } from "../vmx/first-generation.ts";
@@ -203,6 +203,48 @@ export const core2_e6700: Profile = {
     x87Wait: derived(1, "MEROM: throughput 1"),
     x87Environment: derived(60, "MEROM: about 60"),
     x87State: derived(160, "MEROM: FNSAVE 142, FRSTOR 177: the middle"),
+    x87Sine: derived(100, "MEROM: FSIN, FCOS 80 to 120 by the operand: the middle"),
+    x87SineCosine: derived(115, "MEROM: about 115"),
+    x87Tangent: derived(140, "MEROM: about 140"),
+    x87Arctangent: derived(130, "MEROM: about 130"),
+    x87Exponential: derived(70, "MEROM: about 70"),
+    x87Logarithm: derived(90, "MEROM: about 90"),
+    // MMX and SSE
+    simdMove: derived(1 / 3, "MEROM: 0.33"),
+    simdStore: derived(1 / 3, "as alu: the store comes on top"),
+    simdAlu: derived(1 / 2, "MEROM: throughput 0.5"),
+    simdQuadword: derived(1, "MEROM: throughput 1"),
+    simdMultiply: derived(3, "MEROM: latency 3"),
+    simdSumDifferences: derived(3, "MEROM: latency 3"),
+    simdShift: derived(1, "MEROM: throughput 1"),
+    simdShuffle: derived(1, "MEROM: throughput 1 to 2"),
+    simdHorizontal: derived(5, "MEROM: latency 5 to 6"),
+    simdToGeneral: derived(2, "MEROM: latency 2"),
+    simdFromGeneral: derived(2, "MEROM: latency 2"),
+    simdMaskedStore: derived(8, "MEROM: about 8 with its stores hidden"),
+    emms: derived(6, "MEROM: throughput 6"),
+    sseLogic: derived(1 / 3, "MEROM: throughput 0.33"),
+    sseShuffle: derived(1, "MEROM: throughput 1"),
+    sseAdd: derived(3, "MEROM: latency 3"),
+    sseMultiply: derived(4, "MEROM: latency 4 for single, 5 for double precision: the former"),
+    sseDivideSingle: derived(18, "MEROM: latency 6 to 18"),
+    sseDivideDouble: derived(32, "MEROM: latency 6 to 32"),
+    sseDividePackedSingle: derived(18, "MEROM: latency 6 to 18"),
+    sseDividePackedDouble: derived(32, "MEROM: latency 6 to 32"),
+    sseRootSingle: derived(29, "MEROM: latency 6 to 29"),
+    sseRootDouble: derived(58, "MEROM: latency 6 to 58"),
+    sseRootPackedSingle: derived(29, "MEROM: latency 6 to 29"),
+    sseRootPackedDouble: derived(58, "MEROM: latency 6 to 58"),
+    sseReciprocal: derived(3, "MEROM: latency 3"),
+    sseCompareFlags: derived(3, "MEROM: latency 3"),
+    sseConvert: derived(4, "MEROM: latency 3 to 4"),
+    sseHorizontal: derived(9, "MEROM: latency 9"),
+    mxcsrLoad: derived(5, "MEROM: about 5"),
+    mxcsrStore: derived(2, "MEROM: about 2"),
+    fxsave: derived(100, "MEROM: about 100"),
+    fxrstor: derived(120, "MEROM: about 120"),
+    monitor: derived(64, "no value published: as RDTSC"),
+    mwait: derived(200, "no value published: as HLT"),
     // memory system
     pageCross: derived(14, "as on the Pentium 4, the depth of the pipeline"),
     tlbSecondLevel: derived(2, "Intel's optimization manual: a DTLB0 miss that hits DTLB1 costs 2"),

@@ -16,8 +16,7 @@
  *
  * Simplified: VM exits cost the same whatever their reason (the published one is a page fault's); a serialising
  * instruction has one price however much is in flight; CPUID reports the real processor, also where the simulator does
- * not model what it reports (MMX, FXSR, SSE to SSE3, MONITOR, long mode, debug store, performance and thermal
- * monitoring, EIST): such instructions stop the run as unmodelled. Leaf 4 (cache parameters) needs sub-leaves; it reads
+ * not model what it reports (long mode, debug store, performance and thermal monitoring, EIST). Leaf 4 (cache parameters) needs sub-leaves; it reads
  * as having none, so that enumeration ends and software falls back on the descriptors of leaf 2.
  */
 import { pentium4Capabilities } from "../vmx/first-generation.ts";
@@ -232,6 +231,48 @@ export const pentium4_672: Profile = {
     x87Wait: derived(4, "PRESCOTT: 1 to 5: the middle"),
     x87Environment: derived(100, "PRESCOTT: about 100"),
     x87State: derived(420, "PRESCOTT: FNSAVE and FRSTOR 300 to 550: the middle"),
+    x87Sine: derived(190, "PRESCOTT: FSIN, FCOS 160 to 220 by the operand: the middle"),
+    x87SineCosine: derived(200, "PRESCOTT: about 200"),
+    x87Tangent: derived(230, "PRESCOTT: about 230"),
+    x87Arctangent: derived(260, "PRESCOTT: about 260"),
+    x87Exponential: derived(170, "PRESCOTT: about 170"),
+    x87Logarithm: derived(200, "PRESCOTT: about 200"),
+    // MMX and SSE
+    simdMove: derived(1, "PRESCOTT: throughput 1"),
+    simdStore: derived(1 / 2, "as alu: the store comes on top"),
+    simdAlu: derived(2, "PRESCOTT: throughput 2 on XMM registers, 1 on MMX registers: the former"),
+    simdQuadword: derived(2, "PRESCOTT: throughput 2 on XMM registers"),
+    simdMultiply: derived(8, "PRESCOTT: latency 7 to 8"),
+    simdSumDifferences: derived(4, "PRESCOTT: latency 4"),
+    simdShift: derived(2, "PRESCOTT: throughput 2 on XMM registers"),
+    simdShuffle: derived(2, "PRESCOTT: throughput 2 on XMM registers"),
+    simdHorizontal: derived(8, "not on this processor; four shuffles would take as long"),
+    simdToGeneral: derived(7, "PRESCOTT: latency 7"),
+    simdFromGeneral: derived(5, "PRESCOTT: latency 5 to 6"),
+    simdMaskedStore: derived(75, "PRESCOTT: about 75"),
+    emms: derived(10, "PRESCOTT: throughput 10 to 12"),
+    sseLogic: derived(2, "PRESCOTT: throughput 2"),
+    sseShuffle: derived(4, "PRESCOTT: latency 4 to 6, throughput 2: in between"),
+    sseAdd: derived(5, "PRESCOTT: latency 5"),
+    sseMultiply: derived(7, "PRESCOTT: latency 7"),
+    sseDivideSingle: derived(32, "PRESCOTT: latency 32"),
+    sseDivideDouble: derived(40, "PRESCOTT: latency 40"),
+    sseDividePackedSingle: derived(41, "PRESCOTT: latency 41"),
+    sseDividePackedDouble: derived(71, "PRESCOTT: latency 71"),
+    sseRootSingle: derived(32, "PRESCOTT: latency 32"),
+    sseRootDouble: derived(40, "PRESCOTT: latency 40"),
+    sseRootPackedSingle: derived(41, "PRESCOTT: latency 41"),
+    sseRootPackedDouble: derived(71, "PRESCOTT: latency 71"),
+    sseReciprocal: derived(6, "PRESCOTT: latency 6"),
+    sseCompareFlags: derived(6, "PRESCOTT: latency 6"),
+    sseConvert: derived(10, "PRESCOTT: latency 6 to 15 by the kind: the middle"),
+    sseHorizontal: derived(13, "PRESCOTT: latency 13"),
+    mxcsrLoad: derived(12, "PRESCOTT: throughput about 12 while masks do not change"),
+    mxcsrStore: derived(4, "PRESCOTT: throughput 3 to 6"),
+    fxsave: derived(170, "PRESCOTT: about 170"),
+    fxrstor: derived(200, "PRESCOTT: about 200"),
+    monitor: derived(100, "no value published: as RDTSC"),
+    mwait: derived(200, "no value published: as HLT"),
     // memory system
     pageCross: derived(31, "Intel's optimization manual: stalls on the order of the depth of the pipeline"),
     tlbSecondLevel: derived(0, "there is no second level"),

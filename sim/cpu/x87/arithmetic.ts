@@ -136,7 +136,7 @@ export function squareRoot(context: Context, a: Operand): Float80 {
 }
 
 /** Largest integer whose square is not above `value`: Newton's iteration from a double's estimate. */
-function integerRoot(value: bigint): bigint {
+export function integerRoot(value: bigint): bigint {
   let root = BigInt(Math.floor(Math.sqrt(Number(value))));
   for (;;) {
     const next = (root + value / root) >> 1n;

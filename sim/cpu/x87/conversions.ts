@@ -32,13 +32,14 @@ export const FORMAT = {
 /** Bytes of each format. */
 export const FORMAT_BYTES: readonly number[] = [0, 2, 4, 8, 4, 8, 10, 10];
 
-interface Binary {
+/** An interchange format: bits of the fraction, exponent bias, exponent of infinities. */
+export interface Binary {
   readonly fraction: number;
   readonly bias: number;
   readonly top: number;
 }
-const SINGLE: Binary = { fraction: 23, bias: 127, top: 0xff };
-const DOUBLE: Binary = { fraction: 52, bias: 1023, top: 0x7ff };
+export const SINGLE: Binary = { fraction: 23, bias: 127, top: 0xff };
+export const DOUBLE: Binary = { fraction: 52, bias: 1023, top: 0x7ff };
 const DECIMAL_DIGITS = 18;
 const DECIMAL_LIMIT = 10n ** 18n;
 const DECIMAL_INDEFINITE = 0xffff_c000_0000_0000_0000n;
@@ -61,7 +62,7 @@ export function fromMemory(format: number, bits: bigint): Operand {
   }
 }
 
-function fromBinary(format: Binary, bits: bigint): Operand {
+export function fromBinary(format: Binary, bits: bigint): Operand {
   const width = BigInt(format.fraction);
   const fraction = bits & ((1n << width) - 1n);
   const biased = Number(bits >> width) & format.top;

@@ -9,9 +9,10 @@
  */
 import type { Environment } from "../environment.ts";
 import type { MicroOp } from "../micro-ops.ts";
-import { CELL, type CpuState, CR0, FLAG, GPR, OUTCOME, raise, SEG, unmodelled, VECTOR, X87 } from "../state.ts";
+import { CELL, type CpuState, CR0, FLAG, GPR, OUTCOME, raise, SEG, VECTOR, X87 } from "../state.ts";
 import * as arithmetic from "./arithmetic.ts";
 import { FORMAT, FORMAT_BYTES, fromMemory, indefiniteBits, toMemory, toRegister, withSign } from "./conversions.ts";
+import { errorPending } from "./errors.ts";
 import { BIAS, type Float80, finite, INDEFINITE, type Operand, pack, unpack, zero } from "./float80.ts";
 import { fldenv, fnsave, fnstenv, frstor, readOperand, storeValue, writableAddress } from "./memory.ts";
 import { Context, EXCEPTION } from "./rounding.ts";
@@ -416,11 +417,7 @@ export function x87(state: CpuState, env: Environment, u: MicroOp): void {
     raise(state, VECTOR.NM);
     return;
   }
-  if (operation.noWait !== true && (stack.status(state) & STATUS.ES) !== 0) {
-    if ((state.cr0 & CR0.NE) !== 0) raise(state, VECTOR.MF);
-    else unmodelled(state, "an x87 error with CR0.NE = 0, which is reported through IRQ 13");
-    return;
-  }
+  if (operation.noWait !== true && errorPending(state, env)) return;
   operation.run(state, env, u);
   if (operation.isControl !== true && state.signal.outcome === OUTCOME.NONE) recordPointers(state, u);
 }

@@ -9,7 +9,7 @@ import { BIAS, bitLength, type Float80, infinity, MAX_EXPONENT, pack, zero } fro
 export const EXCEPTION = { IE: 1, DE: 2, ZE: 4, OE: 8, UE: 16, PE: 32 } as const;
 export const ALL_EXCEPTIONS = 0x3f;
 
-const ROUND = { NEAREST: 0, DOWN: 1, UP: 2, ZERO: 3 } as const;
+export const ROUND = { NEAREST: 0, DOWN: 1, UP: 2, ZERO: 3 } as const;
 /** Exponent adjustment of an unmasked overflow or underflow (SDM vol. 1, 8.5.4, 8.5.5). */
 const ADJUSTMENT = 24576;
 
@@ -88,7 +88,13 @@ interface Quotient {
 }
 
 /** `magnitude` / 2^`shift` as an integer, rounded; `sticky` says that the magnitude is a little above what is given. */
-function shiftRight(rounding: number, sign: number, magnitude: bigint, shift: number, sticky: boolean): Quotient {
+export function shiftRight(
+  rounding: number,
+  sign: number,
+  magnitude: bigint,
+  shift: number,
+  sticky: boolean,
+): Quotient {
   if (shift <= 0) {
     const value = magnitude << BigInt(-shift);
     const up = increments(rounding, sign, (value & 1n) === 1n, 0n, 1n, sticky);

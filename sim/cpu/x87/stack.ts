@@ -181,3 +181,9 @@ export function setTagWord(state: CpuState, tags: number): void {
   for (let n = 0; n < 8; n++) if (((tags >>> (2 * n)) & 3) !== 3) valid |= 1 << n;
   state.set(X87.valid, valid);
 }
+
+/** What every MMX instruction does to the stack: the top is R0, and no register is empty (SDM vol. 3, table 12-1). */
+export function enterMmx(state: CpuState): void {
+  state.set(X87.status, status(state) & ~TOP);
+  state.set(X87.valid, 0xff);
+}

@@ -7,6 +7,7 @@ import {
   baseCell,
   CELL,
   type CpuState,
+  FLOATING_CELLS,
   GPR,
   limitCell,
   RIGHTS,
@@ -14,7 +15,6 @@ import {
   SEG,
   SEGMENT_COUNT,
   selectorCell,
-  X87_CELLS,
 } from "../../cpu/state.ts";
 import { FIELD, type VmcsField } from "../../cpu/vmx/fields.ts";
 import type { Requirements } from "../emulate.ts";
@@ -181,7 +181,7 @@ export class GuestRegisters {
   takeProcessorRegisters(): void {
     for (const cell of SAVED_REGISTERS) this.state.set(cell, this.#physical.get(cell));
     for (const cell of PROCESSOR_CELLS) this.state.set(cell, this.#physical.get(cell));
-    copyX87(this.#physical, this.state);
+    copyFloating(this.#physical, this.state);
   }
 
   /** The registers of a guest that runs, all of which are in the processor. */
@@ -193,7 +193,7 @@ export class GuestRegisters {
     for (const cell of [...SAVED_REGISTERS, ...PROCESSOR_CELLS, CELL.activity, CELL.repeating]) {
       into.set(cell, physical.get(cell));
     }
-    copyX87(physical, into);
+    copyFloating(physical, into);
     for (let segment = 0; segment < SEGMENT_COUNT; segment++) into.refreshSegment(segment);
     into.set(CELL.cpl, physical.get(CELL.cpl));
   }
@@ -202,7 +202,7 @@ export class GuestRegisters {
   putProcessorRegisters(): void {
     for (const cell of SAVED_REGISTERS) this.#physical.set(cell, this.state.get(cell));
     for (const cell of PROCESSOR_CELLS) this.#physical.set(cell, this.state.get(cell));
-    copyX87(this.state, this.#physical);
+    copyFloating(this.state, this.#physical);
   }
 
   /** All fields that hold guest registers, for loading a whole guest; nothing is compared. */
@@ -235,6 +235,6 @@ export class GuestRegisters {
   }
 }
 
-function copyX87(from: CpuState, to: CpuState): void {
-  to.i32.set(from.i32.subarray(X87_CELLS.first, X87_CELLS.end), X87_CELLS.first);
+function copyFloating(from: CpuState, to: CpuState): void {
+  to.i32.set(from.i32.subarray(FLOATING_CELLS.first, FLOATING_CELLS.end), FLOATING_CELLS.first);
 }

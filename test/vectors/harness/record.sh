@@ -27,3 +27,9 @@ for family in x87-arith x87-compare x87-convert x87-move x87-unary; do
   gzip -9n < "$build/$family.jsonl" > "$data/$family.jsonl.gz"
   echo "$family: $(($(wc -l < "$build/$family.jsonl") - 1)) vectors"
 done
+${CC:-gcc} -O1 -mno-red-zone -Wall -Wextra -Werror -o "$build/sse" "$here/sse.c"
+for family in mmx sse sse2 sse3 ssse3; do
+  "$build/sse" "$family" "$seed" > "$build/$family.jsonl"
+  gzip -9n < "$build/$family.jsonl" > "$data/simd-$family.jsonl.gz"
+  echo "simd-$family: $(($(wc -l < "$build/$family.jsonl") - 1)) vectors"
+done
