@@ -130,7 +130,7 @@ const NOTES: readonly string[] = [
   "All operating modes but 64-bit mode are modelled: real-address, virtual-8086 (with VME), 16- and 32-bit protected mode.",
   "",
   "What else stops the run as `unmodelled`: setting IA32_EFER.LME, x87 errors with CR0.NE clear, and",
-  "fetching code from outside RAM. Breakpoints that DR7 enables are kept but never trigger.",
+  "fetching code from outside RAM.",
   "",
   "The columns:",
   "",

@@ -2,6 +2,9 @@
  * One physical processor: fetch, execute, take events at instruction boundaries. `run` returns a value when the
  * machine's owner must act; it never calls a monitor and never throws for what a guest does.
  *
+ * Breakpoints (SDM vol. 3, 17.3) cost nothing while DR7 enables none: data breakpoints keep their pages out of the MMU's
+ * fast table, instruction breakpoints end blocks before them.
+ *
  * At a boundary, in order of priority (SDM vol. 3, table 6-2): alarms of devices, an event that VM entry injects,
  * traps on the previous instruction, NMI, interrupt-window exit, external interrupts, and only then the next fetch.
  */
@@ -36,6 +39,16 @@ import {
   SEG,
   VECTOR,
 } from "./state.ts";
+import {
+  breakpointWatches,
+  dataBreakpointPage,
+  ENABLED_BREAKPOINT,
+  instructionBreakpoints,
+  instructionBreakpointWithin,
+  portBreakpoints,
+  WATCHES,
+} from "./system/breakpoints.ts";
+import { DR6_BT } from "./system/tasks.ts";
 import { virtualInterruptDue } from "./system/virtual8086.ts";
 import { type SavedVmx, Vmx } from "./vmx/vmx.ts";
 
@@ -96,6 +109,8 @@ const MONITOR = 2;
 
 /** DR6.BS: the trap of single step; in the same place in pending debug exceptions. */
 const SINGLE_STEP = 1 << 14;
+/** Pending debug exceptions that are a trap; B0 to B3 alone, of breakpoints that are not enabled, are not (vol. 3, 27.7.3). */
+const DEBUG_TRAPS = SINGLE_STEP | ENABLED_BREAKPOINT | DR6_BT;
 const LIMIT: Stop = { kind: "limit" };
 /** A power of two. */
 const TRAIL = 16;
@@ -123,6 +138,9 @@ export class Core {
   #until = Number.POSITIVE_INFINITY;
   #budget = Number.POSITIVE_INFINITY;
   #stopRequested = false;
+  /** What enabled breakpoints look at, WATCHES; and the pages of data breakpoints as the MMU knows them. */
+  #watches = 0;
+  readonly #watchedPages = [-1, -1, -1, -1];
   /** Null when there are none, so that a run without them pays one comparison a block. */
   #breakpoints: ReadonlySet<number> | null = null;
   /** Linear addresses at which code was entered lately, a ring; kept for whoever looks at a guest that stopped. */
@@ -265,6 +283,7 @@ export class Core {
         return { kind: "requested" };
       }
       if (clock.now >= this.#alarms.earliest()) this.#alarms.fire(clock.now);
+      this.#lookAtBreakpoints();
       if (clock.now >= this.#until || this.#budget <= 0) return LIMIT;
       const activity = state.get(CELL.activity);
       if (activity === ACTIVITY.SHUTDOWN) return { kind: "triple-fault", detail: "processor is shut down" };
@@ -289,6 +308,33 @@ export class Core {
     }
   }
 
+  /** Takes over changed debug registers; breakpoints that the last instruction met become pending. */
+  #lookAtBreakpoints(): void {
+    const state = this.state;
+    const watches = breakpointWatches(state);
+    if ((watches | this.#watches) !== 0) {
+      this.#watches = watches;
+      const pages = this.#watchedPages;
+      let changed = false;
+      for (let n = 0; n < pages.length; n++) {
+        const page = dataBreakpointPage(state, n);
+        if (page !== pages[n]) changed = true;
+        pages[n] = page;
+      }
+      if (changed) this.mmu.watch(pages);
+      this.env.onPort = (watches & WATCHES.PORTS) === 0 ? null : this.#onPort;
+    }
+    const met = state.get(CELL.breakpointsMet);
+    if (met === 0) return;
+    state.set(CELL.breakpointsMet, 0);
+    state.set(CELL.pendingDebug, state.get(CELL.pendingDebug) | met | ENABLED_BREAKPOINT);
+  }
+
+  readonly #onPort = (port: number, bytes: number): void => {
+    const { state } = this;
+    state.set(CELL.breakpointsMet, state.get(CELL.breakpointsMet) | portBreakpoints(state, port, bytes));
+  };
+
   /** Takes the event of highest priority, if there is one. */
   #takeEvent(): Stop | "taken" | null {
     const state = this.state;
@@ -310,7 +356,7 @@ export class Core {
       if (vmx.exitTprBelowThreshold()) return "taken";
     }
     const blocking = state.get(CELL.interruptibility);
-    if (state.get(CELL.pendingDebug) !== 0 && (blocking & BLOCKING.MOV_SS) === 0) {
+    if ((state.get(CELL.pendingDebug) & DEBUG_TRAPS) !== 0 && (blocking & BLOCKING.MOV_SS) === 0) {
       return this.#events.debugTrap() ?? "taken";
     }
     if (this.#bus.nmiLine && (blocking & (BLOCKING.NMI | BLOCKING.MOV_SS)) === 0) {
@@ -349,6 +395,8 @@ export class Core {
     const linear = (state.segmentBase(SEG.cs) + (eip >>> 0)) >>> 0;
     if (this.#breakpoints !== null && this.#stopsAt(linear)) return BREAKPOINT;
     if (this.gatePage < 0 || this.vmx?.nonRoot != null) this.#trail[this.visits++ & (TRAIL - 1)] = linear;
+    const watched = (this.#watches & WATCHES.CODE) !== 0;
+    if (watched && this.#breaksAt(linear)) return this.#signalled(null);
     const limit = state.segmentLimit(SEG.cs);
     if (eip >>> 0 > limit) {
       raise(state, VECTOR.GP, 0);
@@ -366,6 +414,10 @@ export class Core {
     let block = this.#block(physical, linear, user, single);
     if (block === null) return this.#signalled(null);
     if (this.#breakpoints !== null && !single && this.#stopsWithin(linear, block.bytes)) {
+      single = true;
+      block = this.#block(physical, linear, user, true) as Block;
+    }
+    if (watched && !single && instructionBreakpointWithin(state, linear, block.bytes)) {
       single = true;
       block = this.#block(physical, linear, user, true) as Block;
     }
@@ -415,7 +467,8 @@ export class Core {
   /** Runs the compiled region that begins here, if there is one and nothing asks for the interpreter; whether it did. */
   #compiledCode(block: Block, linear: number, user: boolean): boolean {
     const engine = this.#engine;
-    if (engine === null || this.#breakpoints !== null || this.#ledger.onCharge !== null) return false;
+    if (engine === null || this.#breakpoints !== null || this.#watches !== 0) return false;
+    if (this.#ledger.onCharge !== null) return false;
     if (block.kind !== "code") return false;
     if (this.#interpretNext) {
       this.#interpretNext = false;
@@ -431,6 +484,20 @@ export class Core {
     this.#interpretNext = exit === EXIT.INTERPRET;
     // An instruction that the interpreter ran for the region has left its length itself.
     if (exit > 0xff) state.signal.length = exit >>> 8;
+    return true;
+  }
+
+  /**
+   * Whether an instruction breakpoint faults before anything of the instruction at `linear` is done (SDM vol. 3,
+   * 17.3.1.1); not with RF, not right after MOV SS or POP SS, and not within a string instruction.
+   */
+  #breaksAt(linear: number): boolean {
+    const state = this.state;
+    const met = instructionBreakpoints(state, linear);
+    if (met === 0 || (state.flags & FLAG.RF) !== 0 || state.get(CELL.repeating) !== 0) return false;
+    if ((state.get(CELL.interruptibility) & BLOCKING.MOV_SS) !== 0) return false;
+    raise(state, VECTOR.DB);
+    state.signal.address = met;
     return true;
   }
 
@@ -548,6 +615,8 @@ export class Core {
     signal.outcome = OUTCOME.NONE;
     if (block === null) this.#budget--;
     this.env.attention();
+    // An instruction that has not completed will meet its breakpoints again.
+    if (outcome !== OUTCOME.INTERRUPT) this.state.set(CELL.breakpointsMet, 0);
     switch (outcome) {
       case OUTCOME.FAULT:
         return this.#events.fault(signal.vector, signal.errorCode, signal.address);

@@ -43,7 +43,7 @@ export class EventDelivery {
 
   /** A fault of the instruction at EIP. */
   fault(vector: number, errorCode: number, address: number): EventStop | null {
-    // A #DB that is a fault is the general-detect one; it restarts its instruction and pushes RF = 1.
+    // A #DB that is a fault is general detect or an instruction breakpoint; it restarts its instruction with RF = 1.
     const resume = vector === VECTOR.DB;
     return this.#raise({ vector, kind: "exception", errorCode, returnEip: this.#state.eip, resume }, address, 0);
   }
@@ -119,7 +119,9 @@ export class EventDelivery {
     if (vmx === null || vmx.nonRoot === null) return false;
     if (event.kind === "external" || event.kind === "nmi" || event.kind === "software") return false;
     const details =
-      event.kind === "exception" ? {} : { instructionLength: length, softwareKind: EVENT_TYPES[event.kind] };
+      event.kind === "exception"
+        ? { resume: event.resume === true }
+        : { instructionLength: length, softwareKind: EVENT_TYPES[event.kind] };
     return vmx.exitException(event.vector, event.errorCode, detail, details);
   }
 

@@ -18,6 +18,7 @@
  *
  * Simplified: an APIC page that IA32_APIC_BASE puts over RAM is not seen; ROM takes no longer to read than RAM.
  */
+import type { Clock } from "../clock.ts";
 import { PAGE_SIZE, pageBase, pageOffset, wrap32 } from "../memory/address.ts";
 import { CODE_GRANULE_SHIFT, type PhysicalMemory, RAM_OFFSET, REASON } from "../memory/physical.ts";
 import { TLB_ATTRIBUTE, type Tlb } from "../memory/tlb.ts";
@@ -25,7 +26,8 @@ import type { Accounts } from "./accounts.ts";
 import type { Bus } from "./bus.ts";
 import { ACCESS } from "./environment.ts";
 import { type MmuParts, Paging, type SavedMmu } from "./paging.ts";
-import { type CpuState, CR0, FLAG, raise, VECTOR } from "./state.ts";
+import { CELL, type CpuState, CR0, FLAG, raise, VECTOR } from "./state.ts";
+import { dataBreakpoints } from "./system/breakpoints.ts";
 
 const FAST_BITS = 10;
 const FAST_MASK = (1 << FAST_BITS) - 1;
@@ -45,6 +47,7 @@ export class Mmu {
   readonly #memory: PhysicalMemory;
   readonly #bus: Bus;
   readonly #accounts: Accounts;
+  readonly #clock: Clock;
   readonly #paging: Paging;
 
   /** Fast table: linear page number (20 bits), and byte offset of its frame in the shared memory. */
@@ -61,6 +64,10 @@ export class Mmu {
   readonly #i32: Int32Array;
   readonly #codeGranules: Uint8Array;
 
+  /** Linear pages that hold data breakpoints; the fast table never has them. */
+  readonly #watched = new Int32Array(4).fill(NO_PAGE);
+  #watching = false;
+
   /** Physical address of the second page's part of an access that `#translateBytes` found to cross a page. */
   #second = 0;
 
@@ -69,6 +76,7 @@ export class Mmu {
     this.#memory = parts.memory;
     this.#bus = parts.bus;
     this.#accounts = parts.accounts;
+    this.#clock = parts.ledger.clock;
     this.#paging = new Paging(
       parts,
       (page, shift) => this.#dropData(page, shift),
@@ -136,6 +144,7 @@ export class Mmu {
     const high = this.#gather(first, second, split, 4, 4);
     this.#state.i32[cell] = low;
     this.#state.i32[cell + 1] = high;
+    if (this.#watching) this.#meetBreakpoints(linear, 8, false);
   }
 
   /** Writes a state cell's 8 bytes. */
@@ -156,6 +165,7 @@ export class Mmu {
     const split = PAGE_SIZE - pageOffset(first);
     this.#scatter(first, second, split, 0, 4, this.#state.i32[cell] as number);
     this.#scatter(first, second, split, 4, 4, this.#state.i32[cell + 1] as number);
+    if (this.#watching) this.#meetBreakpoints(linear, 8, true);
   }
 
   /** Checks that an access to `bytes` bytes (any number) would succeed, and sets A and D flags as it would. */
@@ -310,6 +320,23 @@ export class Mmu {
     return physical;
   }
 
+  // Data breakpoints.
+
+  /** Keeps the pages that hold data breakpoints (-1 for none) on the slow path; call it when the debug registers change. */
+  watch(pages: readonly number[]): void {
+    this.#watched.set(pages);
+    this.#watching = this.#watched.some((watched) => watched !== NO_PAGE);
+    this.pagingChanged();
+  }
+
+  /** A breakpoint that an access meets is a trap at the next boundary, which is therefore the next instruction's. */
+  #meetBreakpoints(linear: number, bytes: number, write: boolean): void {
+    const met = dataBreakpoints(this.#state, wrap32(linear), bytes, write);
+    if (met === 0) return;
+    this.#state.set(CELL.breakpointsMet, this.#state.get(CELL.breakpointsMet) | met);
+    this.#clock.deadline = 0;
+  }
+
   // The fast table.
 
   /** Fills every part that the translation of `linear`'s page to `frame` permits. */
@@ -317,6 +344,7 @@ export class Mmu {
     const memory = this.#memory;
     if (!memory.stores(frame)) return;
     const page = linear >>> 12;
+    if (this.#watching && this.#watched.includes(page)) return;
     const user = (attributes & TLB_ATTRIBUTE.USER) !== 0;
     const writable = (attributes & TLB_ATTRIBUTE.WRITABLE) !== 0;
     const dirty = (attributes & TLB_ATTRIBUTE.DIRTY) !== 0;
@@ -379,6 +407,7 @@ export class Mmu {
     }
     const first = this.#translateBytes(linear, bytes, access);
     if (first < 0) return 0;
+    if (this.#watching) this.#meetBreakpoints(linear, bytes, false);
     return this.#gather(first, this.#second, PAGE_SIZE - pageOffset(first), 0, bytes);
   }
 
@@ -394,6 +423,7 @@ export class Mmu {
     const first = this.#translateBytes(linear, bytes, access);
     if (first < 0) return;
     this.#scatter(first, this.#second, PAGE_SIZE - pageOffset(first), 0, bytes, value);
+    if (this.#watching) this.#meetBreakpoints(linear, bytes, true);
   }
 
   /** Reads bytes `offset` to `offset + bytes - 1` of an access, of which `split` lie in the page of `first`. */

@@ -30,6 +30,8 @@ export class PhysicalEnvironment implements Environment {
   observer: Observer | null = null;
   /** A monitor owns the machine: VM exits are its business, not that of the guest that causes them. */
   monitorPresent = false;
+  /** Looks for I/O breakpoints; null while there are none. */
+  onPort: ((port: number, bytes: number) => void) | null = null;
   readonly #mmu: Mmu;
   readonly #bus: Bus;
   readonly #ledger: Ledger;
@@ -77,12 +79,14 @@ export class PhysicalEnvironment implements Environment {
 
   readPort(port: number, bytes: number): number {
     const value = this.#bus.readPort(port, bytes);
+    this.onPort?.(port, bytes);
     this.attention();
     return value;
   }
 
   writePort(port: number, bytes: number, value: number): void {
     this.#bus.writePort(port, bytes, value);
+    this.onPort?.(port, bytes);
     this.attention();
   }
 

@@ -76,6 +76,8 @@ export const CELL = {
   pdpte0: cell(88),
   /** 1 when a task switch has just loaded RF, which the end of its instruction then leaves alone. Not architectural. */
   resumeLoaded: cell(92),
+  /** B0 to B3 of the data and I/O breakpoints that were met since the last boundary; they become pending there. */
+  breakpointsMet: cell(93),
 } as const;
 
 /** Segment registers in encoding order, then the system segments. */

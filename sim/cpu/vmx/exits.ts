@@ -30,6 +30,8 @@ export interface ExitInformation {
   readonly guestLinear: number;
   /** Whether an event whose delivery was under way belongs to the record (28.2.4). */
   readonly duringDelivery: boolean;
+  /** A #DB that is a fault: delivered, it would push RF = 1. */
+  readonly resume: boolean;
 }
 
 const NOTHING: ExitInformation = {
@@ -41,6 +43,7 @@ const NOTHING: ExitInformation = {
   instructionInfo: 0,
   guestLinear: 0,
   duringDelivery: false,
+  resume: false,
 };
 
 /** An exit that has nothing to say but its reason. */
@@ -88,6 +91,8 @@ export interface ExceptionDetails {
   readonly softwareKind?: number;
   /** The exception came from an IRET that had removed blocking by NMI (28.2.3). */
   readonly nmiUnblocking?: boolean;
+  /** #DB by an instruction breakpoint or general detect, which is a fault. */
+  readonly resume?: boolean;
 }
 
 /**
@@ -114,6 +119,7 @@ export function exceptionExit(
     errorCode: errorCode === NO_ERROR_CODE ? 0 : errorCode,
     instructionLength: details.instructionLength ?? 0,
     duringDelivery,
+    resume: details.resume === true,
   };
 }
 
@@ -129,7 +135,7 @@ export function externalInterruptExit(vector: number | null): ExitInformation {
   return { ...NOTHING, reason: REASON.externalInterrupt, interruption };
 }
 
-/** Exceptions that are not faults; RF in the saved RFLAGS is as it was. #DB counts as a trap. */
+/** Exceptions that are not faults; RF in the saved RFLAGS is as it was. #DB is a fault only with `resume`. */
 const NOT_FAULTS: readonly number[] = [VECTOR.DB, VECTOR.BP, VECTOR.OF, VECTOR.DF, VECTOR.MC];
 
 /** The RFLAGS image that an exit saves (28.3.3): RF is 1 for faults, 0 for instructions, otherwise unchanged. */
@@ -137,7 +143,7 @@ export function savedRflags(rflags: number, exit: ExitInformation): number {
   if (exit.reason === REASON.exceptionOrNmi) {
     const type = (exit.interruption >>> 8) & 7;
     const fault = type === EVENT.hardwareException && !NOT_FAULTS.includes(exit.interruption & 0xff);
-    return fault ? rflags | FLAG.RF : rflags;
+    return fault || exit.resume ? rflags | FLAG.RF : rflags;
   }
   if (ASYNCHRONOUS.includes(exit.reason) || exit.reason === REASON.tripleFault || exit.reason === REASON.taskSwitch) {
     return rflags;

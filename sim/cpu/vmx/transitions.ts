@@ -162,5 +162,6 @@ export function loadHostState(vmcs: Vmcs, state: CpuState): void {
   state.set(CELL.activity, ACTIVITY.ACTIVE);
   state.set(CELL.interruptibility, state.get(CELL.interruptibility) & BLOCKING.NMI);
   state.set(CELL.pendingDebug, 0);
+  state.set(CELL.breakpointsMet, 0);
   leaveLongMode(state);
 }

@@ -238,6 +238,7 @@ describe("exit", () => {
       expect(saved(({ vmx }) => vmx.exitException(13, 0, 0), rf)).toBe(FLAG.RF);
       expect(saved(({ vmx }) => vmx.exitException(14, 0, 0), rf)).toBe(FLAG.RF);
       expect(saved(({ vmx }) => vmx.exitException(1, NO_ERROR_CODE, 0x4000), rf)).toBe(rf);
+      expect(saved(({ vmx }) => vmx.exitException(1, NO_ERROR_CODE, 1, { resume: true }), rf)).toBe(FLAG.RF);
       expect(saved(({ vmx }) => vmx.exitExternalInterrupt(() => 0), rf)).toBe(rf);
       expect(saved(cpuid, rf)).toBe(0);
       const taskSwitch = ({ vmx }: Machine) => {
