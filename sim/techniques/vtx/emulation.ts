@@ -25,7 +25,7 @@ import type { ExitLog } from "../exit-log.ts";
 import type { VirtualEnvironment } from "../virtual-environment.ts";
 import type { EntryConditions } from "./entry-conditions.ts";
 import type { GuestMemory } from "./guest-memory.ts";
-import type { VirtualBoard } from "./monitor.ts";
+import type { VirtualBoard } from "./wiring.ts";
 
 export interface EmulationParts {
   readonly virtual: CpuState;

@@ -10,10 +10,20 @@ import type { VmxEvent } from "../../cpu/vmx/exits.ts";
 import { FIELD } from "../../cpu/vmx/fields.ts";
 import { REASON } from "../../cpu/vmx/reasons.ts";
 import type { VmcsPort } from "./guest-registers.ts";
-import type { ExitSnapshot, VirtualBoard } from "./monitor.ts";
 import type { PhysicalTimer } from "./physical-timer.ts";
 import type { ProcessorControls } from "./processor-controls.ts";
 import type { VtxStep } from "./steps.ts";
+import type { VirtualBoard } from "./wiring.ts";
+
+/** Fields of the snapshot besides the guest registers (guest-registers.ts reads four): ten VMREADs in all. */
+export interface ExitSnapshot {
+  reason: number;
+  qualification: number;
+  interruption: number;
+  errorCode: number;
+  idtVectoring: number;
+  instructionLength: number;
+}
 
 export interface EventInjectionParts {
   readonly vmcs: VmcsPort;
