@@ -75,19 +75,21 @@ export function classify(bytes: Uint8Array, name: string, loadAddress?: number):
     checkLinux(bytes, fail);
     return { kind: "bzimage", bytes };
   }
-  const header = multibootHeader(bytes, name);
-  if (header?.addresses != null) return { kind: "multiboot", bytes };
   if (isElf(bytes)) {
-    readElf(bytes, name);
-    if (header === null && isMultiboot2(bytes)) fail("a multiboot 2 kernel; only multiboot 1 is spoken here");
-    return { kind: header === null ? "elf32" : "multiboot", bytes };
+    const multiboot = multibootHeader(bytes, name);
+    if (multiboot?.addresses == null) readElf(bytes, name);
+    if (multiboot !== null) return { kind: "multiboot", bytes };
+    if (isMultiboot2(bytes)) fail("a multiboot 2 kernel; only multiboot 1 is spoken here");
+    return { kind: "elf32", bytes };
   }
-  if (header !== null) fail("a multiboot image that is not ELF and has no addresses in its header (flag 16)");
-  if (isMultiboot2(bytes)) fail("a multiboot 2 kernel; only multiboot 1 is spoken here");
+  // Before multiboot: the boot loader on a disk may be a multiboot kernel itself, as GRUB is.
   if (bytes.length >= SECTOR_BYTES && bytes[BOOT_SIGNATURE_AT] === 0x55 && bytes[BOOT_SIGNATURE_AT + 1] === 0xaa) {
-    checkDisk(bytes, name);
     return { kind: "disk", bytes };
   }
+  const header = multibootHeader(bytes, name);
+  if (header?.addresses != null) return { kind: "multiboot", bytes };
+  if (header !== null) fail("a multiboot image that is not ELF and has no addresses in its header (flag 16)");
+  if (isMultiboot2(bytes)) fail("a multiboot 2 kernel; only multiboot 1 is spoken here");
   return fail(
     "neither ELF nor multiboot nor a Linux kernel, and no disk (its first sector does not end with 55AAh); for flat code say where it goes: --load-address 0x100000",
   );

@@ -205,6 +205,17 @@ describe("a disk", () => {
     expect(boot.firmwareFiles[0]?.bytes[0]).toBe(2);
   });
 
+  test("is one even if its boot loader has a multiboot header, as GRUB has", () => {
+    const bytes = new Uint8Array(4096);
+    bytes.set(disk);
+    const view = new DataView(bytes.buffer);
+    const words = [0x1badb002, 0x10003, -(0x1badb002 + 0x10003), 0x100400, 0x100000, 0, 0, 0x100000];
+    for (const [index, word] of words.entries()) view.setUint32(1024 + 4 * index, word >>> 0, true);
+    expect(classify(bytes, "x").kind).toBe("disk");
+    bytes[510] = 0;
+    expect(classify(bytes, "x").kind).toBe("multiboot");
+  });
+
   test("of an odd size is one, too; without the signature it is none", () => {
     expect(classify(disk.slice(0, 513), "x").kind).toBe("disk");
     const blank = new Uint8Array(1024);
