@@ -1,8 +1,10 @@
-/** `--screen`: what is on the guest's display, as text here or in a file. */
+/** `--screen`: what is on the guest's display, as text here or in a file, or as a picture. */
 import { writeFileSync } from "node:fs";
 import { shown } from "../experiments/paths.ts";
 import { Problem } from "../experiments/problem.ts";
+import { pictureOf } from "../sim/devices/vga-picture.ts";
 import type { Machine } from "../sim/machine.ts";
+import { png } from "./png.ts";
 
 /** Writes the screen to a file by its name's end and says so; without a file the text itself, framed. */
 export function screenTo(machine: Machine, file: string | undefined): string {
@@ -14,7 +16,8 @@ export function screenTo(machine: Machine, file: string | undefined): string {
     return `${[edge, ...rows.map((row) => `|${row.padEnd(vga.columns)}|`), edge].join("\n")}\n`;
   }
   try {
-    writeFileSync(file, `${rows.join("\n")}\n`);
+    const picture = file.toLowerCase().endsWith(".png");
+    writeFileSync(file, picture ? png(pictureOf(vga)) : `${rows.join("\n")}\n`);
   } catch (error) {
     throw new Problem("bad-output", `${shown(file)}: cannot be written (${(error as NodeJS.ErrnoException).code})`);
   }

@@ -47,6 +47,7 @@ const CRTC = {
   overflow: 0x07,
   lastScanLine: 0x09,
   cursorStart: 0x0a,
+  cursorEnd: 0x0b,
   startHigh: 0x0c,
   cursorHigh: 0x0e,
   protect: 0x11,
@@ -54,6 +55,8 @@ const CRTC = {
   offset: 0x13,
 } as const;
 const CURSOR_OFF = 0x20;
+const ATTRIBUTE = { mode: 0x10 } as const;
+const ATTRIBUTE_BLINK = 0x08;
 const GRAPHICS_MISC = 6;
 /** Switch sense: a colour display answers. */
 const INPUT_STATUS_0 = 0x10;
@@ -191,6 +194,29 @@ export class VgaText implements PortDevice {
     const overflow = this.#crtc(CRTC.overflow);
     const lines = (this.#crtc(CRTC.lastLine) | ((overflow & 0x02) << 7) | ((overflow & 0x40) << 3)) + 1;
     return Math.floor(lines / ((this.#crtc(CRTC.lastScanLine) & 0x1f) + 1));
+  }
+
+  /** Scan lines of a row of characters. */
+  get rowLines(): number {
+    return (this.#crtc(CRTC.lastScanLine) & 0x1f) + 1;
+  }
+
+  /** First and last scan line of the cursor within its row. */
+  get cursorLines(): readonly [first: number, last: number] {
+    return [this.#crtc(CRTC.cursorStart) & 0x1f, this.#crtc(CRTC.cursorEnd) & 0x1f];
+  }
+
+  /** Whether bit 7 of an attribute makes a character blink; else it belongs to the background. */
+  get blinks(): boolean {
+    return ((this.#state.attribute[ATTRIBUTE.mode] as number) & ATTRIBUTE_BLINK) !== 0;
+  }
+
+  /** Red, green and blue, 0 to 255, of one of the 16 colours of attributes. */
+  colour(index: number): readonly [red: number, green: number, blue: number] {
+    const { attribute, palette, pelMask } = this.#state;
+    const at = 3 * ((attribute[index] as number) & 0x3f & pelMask);
+    const part = (n: number): number => Math.round(((palette[at + n] as number) * 255) / 63);
+    return [part(0), part(1), part(2)];
   }
 
   /** Where the cursor is, null while it is hidden or off the screen. */
