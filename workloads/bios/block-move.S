@@ -54,7 +54,7 @@ block_move:
     movb $0x93, %es:STACK+5(%si)
     movw $0, %es:STACK+6(%si)
 
-    lgdtl %es:GDT(%si)
+    lgdtw %es:GDT(%si) /* 24 bits of base: the byte above is the descriptor's type */
     movl %cr0, %eax
     orb $1, %al
     movl %eax, %cr0
