@@ -33,7 +33,7 @@ export interface BootArguments extends SingleArguments, WithImage, RunnerOptions
 /** Without `--max-cycles` someone who watches decides when it is enough. */
 const UNLIMITED = Number.MAX_SAFE_INTEGER / 16;
 
-type End = RunEnd | { readonly kind: "quit" };
+type End = RunEnd | { readonly kind: "quit" } | { readonly kind: "signal"; readonly signal: StopSignal };
 
 export async function bootCommand(
   options: BootArguments,
@@ -116,7 +116,7 @@ function serialOutput(environment: Environment): SerialOutput {
   };
 }
 
-/** Runs the guest to its end; rejects with Stopped at a signal, and with a Problem when the simulator fails. */
+/** Runs the guest to its end, or to a signal; rejects with a Problem when the simulator fails. */
 async function run(
   session: Session,
   point: Point,
@@ -148,11 +148,10 @@ async function run(
     };
     const { run } = runner;
     const end = await drive(session, { between, paced: watched, ...(run === undefined ? {} : { run }) });
-    if (signal !== undefined) throw new Stopped(signal, "interrupted");
+    if (signal !== undefined) return { kind: "signal", signal };
     return end ?? { kind: "quit" };
   } catch (error) {
     runner.close();
-    if (error instanceof Stopped) throw error;
     const problem = asProblem(error, "simulator-error");
     throw new Problem(problem.kind, `${singleLabel(point)}: ${problem.message}`);
   } finally {
@@ -171,10 +170,11 @@ function report(
 ): number {
   const { machine } = session;
   // The result's end is not looked at again.
-  const result = session.result(end.kind === "quit" ? { kind: "exit", status: 0 } : end);
+  const ended = end.kind !== "quit" && end.kind !== "signal";
+  const result = session.result(ended ? end : { kind: "exit", status: 0 });
   const lines = exitSummary(point, result, endText(end));
-  const problem = end.kind === "quit" ? null : problemOf(end, singleLabel(point), point.maxCycles);
-  if (problem !== null && end.kind !== "exit") lines.push("", ...placeLines(machine));
+  const problem = !ended ? null : problemOf(end, singleLabel(point), point.maxCycles);
+  if (end.kind === "signal" || (problem !== null && end.kind !== "exit")) lines.push("", ...placeLines(machine));
   const absent = absentLine(machine);
   if (absent !== null) lines.push("", absent);
   if (made.length > 0) lines.push("", ...made);
@@ -182,7 +182,8 @@ function report(
   environment.err(`\n${lines.join("\n")}\n`);
   if (options.screen !== undefined)
     environment.out(screenTo(machine, ["", "text"].includes(options.screen) ? undefined : options.screen));
-  const awaited = end.kind === "quit" ? null : awaitedProblem(session, point, end);
+  if (end.kind === "signal") throw new Stopped(end.signal, "interrupted");
+  const awaited = !ended ? null : awaitedProblem(session, point, end);
   if (awaited !== null) throw awaited;
   if (problem !== null) throw problem;
   return OK;

@@ -35,10 +35,12 @@ export function exitSummary(point: Point, result: RunResult, told: string): stri
 }
 
 /** An end in a few words. */
-export function endText(end: RunEnd | { readonly kind: "quit" }): string {
+export function endText(end: RunEnd | { readonly kind: "quit" | "signal" }): string {
   switch (end.kind) {
     case "exit":
       return `exit status ${end.status}`;
+    case "signal":
+      return "interrupted";
     case "quit":
       return "ended as asked";
     case "limit":

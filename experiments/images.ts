@@ -84,6 +84,7 @@ export function classify(bytes: Uint8Array, name: string, loadAddress?: number):
   }
   // Before multiboot: the boot loader on a disk may be a multiboot kernel itself, as GRUB is.
   if (bytes.length >= SECTOR_BYTES && bytes[BOOT_SIGNATURE_AT] === 0x55 && bytes[BOOT_SIGNATURE_AT + 1] === 0xaa) {
+    checkDisk(bytes, name);
     return { kind: "disk", bytes };
   }
   const header = multibootHeader(bytes, name);
