@@ -1,8 +1,8 @@
 /** A boot as the simulator takes it: the image with everything that goes with it, read and checked. */
 import {
   checkCommandLine,
-  checkDisk,
   checkFits,
+  diskWarning,
   type Image,
   readBytes,
   withInitrd,
@@ -27,8 +27,14 @@ export interface WithImage {
 /** Disks that the two IDE channels take. */
 const MOST_DISKS = 4;
 
-/** Throws a Problem: a file that is not there, that the image has no use for, or that does not fit. */
-export function bootRequest(point: Point, options: WithImage): SimulationRequest {
+/**
+ * `told` hears a line about what is odd. Throws a Problem: a file that is not there, that the image has no use for, or
+ * that does not fit.
+ */
+export function bootRequest(point: Point, options: WithImage, told: (line: string) => void): SimulationRequest {
+  const warn = (line: string | null) => {
+    if (line !== null) told(line);
+  };
   const request = requestOf(point);
   const image = imageWith(request.image, point.workload, options);
   const commandLine = [point.parameters, options.append ?? ""].filter((part) => part !== "").join(" ");
@@ -36,9 +42,10 @@ export function bootRequest(point: Point, options: WithImage): SimulationRequest
   checkCommandLine(image, point.workload, commandLine);
   const disks = (options.disk ?? []).map((path) => {
     const bytes = readBytes(path);
-    checkDisk(bytes, shown(path));
+    warn(diskWarning(bytes, shown(path)));
     return bytes;
   });
+  if (image.kind === "disk") warn(diskWarning(image.bytes, point.workload));
   const count = disks.length + (image.kind === "disk" ? 1 : 0);
   if (count > MOST_DISKS) throw new Problem("bad-image", `${count} disks: the two IDE channels take ${MOST_DISKS}`);
   return {

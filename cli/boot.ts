@@ -47,7 +47,7 @@ export async function bootCommand(
   const output = serialOutput(environment);
   try {
     const session = await environment.session(point, {
-      ...bootRequest(point, options),
+      ...bootRequest(point, options, (line) => environment.err(`ringlab: ${line}\n`)),
       script,
       onSerial: output.heard,
       ...(trace === undefined ? {} : { onExit: (record) => trace.write(JSON.stringify(traceLine(record))) }),

@@ -84,7 +84,6 @@ export function classify(bytes: Uint8Array, name: string, loadAddress?: number):
   }
   // Before multiboot: the boot loader on a disk may be a multiboot kernel itself, as GRUB is.
   if (bytes.length >= SECTOR_BYTES && bytes[BOOT_SIGNATURE_AT] === 0x55 && bytes[BOOT_SIGNATURE_AT + 1] === 0xaa) {
-    checkDisk(bytes, name);
     return { kind: "disk", bytes };
   }
   const header = multibootHeader(bytes, name);
@@ -96,15 +95,13 @@ export function classify(bytes: Uint8Array, name: string, loadAddress?: number):
   );
 }
 
-/** Throws a Problem (`bad-image`) when these bytes are no contents of a disk. */
-export function checkDisk(bytes: Uint8Array, name: string): void {
-  const over = bytes.length % SECTOR_BYTES;
+/** What is to be said of these bytes as the contents of a disk; null for nothing. Throws a Problem (`bad-image`). */
+export function diskWarning(bytes: Uint8Array, name: string): string | null {
   if (bytes.length === 0) throw new Problem("bad-image", `${name}: an empty disk image`);
-  if (over === 0) return;
-  throw new Problem(
-    "bad-image",
-    `${name}: a disk image of ${bytes.length} bytes is not whole sectors of ${SECTOR_BYTES}: ${over} bytes too many, or it was cut off`,
-  );
+  const over = bytes.length % SECTOR_BYTES;
+  if (over === 0) return null;
+  const rest = `its last ${over} bytes are a sector that ends with zeros`;
+  return `${name}: a disk image of ${bytes.length} bytes, not whole sectors of ${SECTOR_BYTES}: it may have been cut off; ${rest}`;
 }
 
 function checkLinux(bytes: Uint8Array, fail: (what: string) => never): void {
