@@ -1,5 +1,6 @@
 // Bytes become the instruction that the profile's processor knows, at its length, in its place.
 import { describe, expect, test } from "vitest";
+import { pentium4_672 } from "../../sim/cpu/profiles/pentium4-672.ts";
 import { CELL, CR0, GPR, RIGHTS, SEG } from "../../sim/cpu/state.ts";
 import { AT, Rig, SELECTOR } from "./rig.ts";
 
@@ -110,8 +111,10 @@ describe("LOCK", () => {
 });
 
 describe("what the processor has and the simulator has not stops the run", () => {
-  test.each([["FSIN", "d9 fe"]])("%s: `unmodelled` with bytes, mode and address, and nothing done", (_name, hex) => {
-    const rig = new Rig().code(hex);
+  test("an extension without rules: `unmodelled` with bytes, mode and address, and nothing done", () => {
+    const hex = "66 0f 38 17 c1";
+    const profile = { ...pentium4_672, features: [...pentium4_672.features, "sse4_1"] };
+    const rig = new Rig({ profile }).code(hex);
     const before = rig.core.state.save();
     const stop = rig.run();
     expect(stop.kind).toBe("unmodelled");

@@ -51,10 +51,6 @@ describe("whether the x87 is available", () => {
       expect(rig.handled).toBe(faults ? NM : -1);
     }
   });
-
-  test("a transcendental instruction stops the run by its bytes", () => {
-    expect(ready("d9 fe").run()).toMatchObject({ kind: "unmodelled" });
-  });
 });
 
 describe("an unmasked exception", () => {

@@ -121,8 +121,8 @@ export function maskedStore(state: CpuState, env: Environment, u: MicroOp): void
   const linear = linearAddress(state, u.x & OPERAND.SEGMENT, state.i32[u.a] as number, bytes, true);
   if (linear < 0) return;
   const access = dataAccess(state, true);
-  // By bytes: there is no alignment to check.
-  env.probe(linear, 1, access);
+  // In parts of odd sizes: there is no alignment to check.
+  env.probe(linear, bytes - 1, access);
   if (!signalled(state)) env.probe((linear + bytes - 1) >>> 0, 1, access);
   if (signalled(state)) return;
   for (let n = 0; n < bytes; n++) {

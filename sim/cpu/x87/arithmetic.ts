@@ -27,7 +27,7 @@ export function invalid(context: Context): Float80 {
 }
 
 /** The result when an operand is a NaN or unsupported (SDM vol. 1, table 4-7), else null. */
-function special(context: Context, a: Operand, b: Operand): Float80 | null {
+export function special(context: Context, a: Operand, b: Operand): Float80 | null {
   if (a.kind === KIND.UNSUPPORTED || b.kind === KIND.UNSUPPORTED) return invalid(context);
   if (!isNan(a) && !isNan(b)) return null;
   const signalling = a.kind === KIND.SNAN || b.kind === KIND.SNAN;

@@ -4,8 +4,7 @@
  * the operand size for environments; c bits 2:0 i of ST(i), bits 4:3 how many times the stack is popped, bit 5 ST(i) is the
  * destination; d the opcode's 11 bits, for FOP.
  *
- * Not modelled: F2XM1, FYL2X, FYL2XP1, FPTAN, FPATAN, FSIN, FCOS, FSINCOS (not in lift/x87.ts; the run stops); error reporting through
- * IRQ 13 with CR0.NE = 0 (the run stops); the pointers of real-address mode keep selector and offset.
+ * Not modelled: error reporting through IRQ 13 with CR0.NE = 0 (the run stops); the pointers of real-address mode keep selector and offset.
  */
 import type { Environment } from "../environment.ts";
 import type { MicroOp } from "../micro-ops.ts";
@@ -18,6 +17,7 @@ import { fldenv, fnsave, fnstenv, frstor, readOperand, storeValue, writableAddre
 import { Context, EXCEPTION } from "./rounding.ts";
 import * as stack from "./stack.ts";
 import { STATUS } from "./stack.ts";
+import * as transcendental from "./transcendental.ts";
 
 /** Fields of `c`. */
 export const POP_ONCE = 1 << 3;
@@ -280,6 +280,59 @@ const fxtract: Run = (state) => {
   stack.push(state, significand);
 };
 
+/** FSIN, FCOS: an argument that is out of range sets C2 and stays. */
+function trigonometric(f: (context: Context, a: Operand) => Float80): Run {
+  const run = unary(f);
+  return (state, env, u) => {
+    if (!argumentInRange(state)) return;
+    run(state, env, u);
+  };
+}
+
+/** C2 says whether the argument in ST(0), if there is one, is out of range. */
+function argumentInRange(state: CpuState): boolean {
+  const out = !stack.isEmpty(state, 0) && transcendental.outOfRange(stack.operand(state, 0));
+  stack.setConditions(state, (stack.conditions(state) & ~2) | (out ? 2 : 0));
+  if (out) stack.setC1(state, false);
+  return !out;
+}
+
+/** FSINCOS, FPTAN: two results, the second of which is pushed. */
+function trigonometricPair(f: (context: Context, a: Operand) => transcendental.Pair): Run {
+  return (state) => {
+    const empty = stack.isEmpty(state, 0);
+    if (empty || !stack.isEmpty(state, 7)) {
+      stack.setConditions(state, stack.conditions(state) & ~2);
+      if (!stack.stackFault(state, !empty)) return;
+      stack.write(state, 0, INDEFINITE);
+      stack.push(state, INDEFINITE);
+      return;
+    }
+    if (!argumentInRange(state)) return;
+    const found = context(state);
+    const { value, pushed } = f(found, stack.operand(state, 0));
+    if (!stack.report(state, found)) return;
+    stack.write(state, 0, value);
+    stack.push(state, pushed);
+  };
+}
+
+/** FPATAN, FYL2X, FYL2XP1: ST(1) = f(ST(1), ST(0)), and a pop. */
+function ofTwo(f: Binary): Run {
+  return (state) => {
+    let result = INDEFINITE;
+    if (stack.isEmpty(state, 0) || stack.isEmpty(state, 1)) {
+      if (!stack.stackFault(state, false)) return;
+    } else {
+      const found = context(state);
+      result = f(found, stack.operand(state, 1), stack.operand(state, 0));
+      if (!stack.report(state, found)) return;
+    }
+    stack.write(state, 1, result);
+    stack.pop(state);
+  };
+}
+
 /**
  * FLDPI and its kin: the constant to 66 bits, as the internal ROM has it, rounded by the rounding control without PE
  * (SDM vol. 1, 8.3.2). `tail` is the two bits below the significand.
@@ -365,6 +418,14 @@ const OPERATION_TABLE = {
   moveNotEqual: { run: conditionalMove((flags) => (flags & FLAG.ZF) === 0) },
   moveAbove: { run: conditionalMove((flags) => (flags & (FLAG.CF | FLAG.ZF)) === 0) },
   moveOrdered: { run: conditionalMove((flags) => (flags & FLAG.PF) === 0) },
+  fsin: { run: trigonometric(transcendental.sine) },
+  fcos: { run: trigonometric(transcendental.cosine) },
+  fsincos: { run: trigonometricPair(transcendental.sineAndCosine) },
+  fptan: { run: trigonometricPair(transcendental.tangent) },
+  fpatan: { run: ofTwo(transcendental.arctangent) },
+  f2xm1: { run: unary(transcendental.exponential) },
+  fyl2x: { run: ofTwo(transcendental.yLog2X) },
+  fyl2xp1: { run: ofTwo(transcendental.yLog2XPlusOne) },
   // Control instructions.
   fincstp: { run: rotate(1), ...CONTROL },
   fdecstp: { run: rotate(-1), ...CONTROL },

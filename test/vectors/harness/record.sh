@@ -22,7 +22,7 @@ for family in alu unary muldiv shift bit mov cond branch stack string misc atomi
   echo "ldt16-$family: $(($(wc -l < "$build/ldt16-$family.jsonl") - 1)) vectors"
 done
 ${CC:-gcc} -O1 -mno-red-zone -Wall -Wextra -Werror -o "$build/x87" "$here/x87.c"
-for family in x87-arith x87-compare x87-convert x87-move x87-unary; do
+for family in x87-arith x87-compare x87-convert x87-move x87-unary x87-transcendental; do
   "$build/x87" "$family" "$seed" > "$build/$family.jsonl"
   gzip -9n < "$build/$family.jsonl" > "$data/$family.jsonl.gz"
   echo "$family: $(($(wc -l < "$build/$family.jsonl") - 1)) vectors"

@@ -56,6 +56,8 @@ static const struct row rows[] = {
   REG("x87-move", "FLDPI", 0xd9, 0xeb, 120) REG("x87-move", "FLDLG2", 0xd9, 0xec, 120) REG("x87-move", "FLDLN2", 0xd9, 0xed, 120) REG("x87-move", "FLDZ", 0xd9, 0xee, 80)
   REG("x87-move", "FNCLEX", 0xdb, 0xe2, 60) REG("x87-move", "FNINIT", 0xdb, 0xe3, 40)
   MEM("x87-move", "FLDCW", 0xd9, 5, W16, 200) MEM("x87-move", "FNSTCW", 0xd9, 7, W16, 100) MEM("x87-move", "FNSTSW m16", 0xdd, 7, W16, 100)
+#define TRANS(n, modrm) REG("x87-transcendental", n, 0xd9, modrm, 1400)
+  TRANS("F2XM1", 0xf0) TRANS("FYL2X", 0xf1) TRANS("FPTAN", 0xf2) TRANS("FPATAN", 0xf3) TRANS("FYL2XP1", 0xf9) TRANS("FSINCOS", 0xfb) TRANS("FSIN", 0xfe) TRANS("FCOS", 0xff)
 };
 #define ROWS (int)(sizeof rows / sizeof *rows)
 
@@ -117,6 +119,17 @@ static struct f80 value(const struct f80 *near) {
   v.e = e | (below(2) ? 0x8000 : 0);
   return v;
 }
+/* An argument in the range for which a transcendental instruction's result is defined, or close to a special one. */
+static struct f80 argument(const char *name) {
+  struct f80 v = {rnd64() | top, 0};
+  int e = 16383 - (int)below(below(3) ? 6 : below(2) ? 70 : 16000);
+  if (strcmp(name, "F2XM1") == 0) e--;
+  else if (strcmp(name, "FYL2XP1") == 0) e -= 2;
+  else if (strncmp(name, "FYL2X", 5) == 0) { e = below(2) ? 16383 - (int)below(2) : 16383 - 40 + (int)below(80); if (below(6) == 0) v.m = top; if (below(6) == 0) { v.m = top | rnd64() >> (1 + below(62)); e = 16383; } v.e = e; return v; }
+  else if (below(4) == 0) e = 16383 + below(3);
+  v.e = e | (below(2) ? 0x8000 : 0);
+  return v;
+}
 static void operand(int format, u8 *p) {
   u64 x = bits();
   switch (format) {
@@ -153,13 +166,15 @@ static void run(int index, const struct row *r) {
   memset(&before, 0, sizeof before);
   before.st[0] = value(0);
   for (int n = 1; n < 8; n++) before.st[n] = (struct f80){top, 16383 + n};
+  int isTranscendental = strcmp(r->family, "x87-transcendental") == 0;
+  if (isTranscendental && below(4)) before.st[0] = argument(r->name);
   before.st[1] = value(&before.st[0]);
   if (i > 1) { before.st[i] = before.st[1]; before.st[1] = (struct f80){top, 16384}; }
   before.cw = 0x40 | below(4) << 10 | (below(4) ? 3 : below(2) ? 2 : 0) << 8 | (below(10) < 6 ? 0x3f : below(64));
   /* Flags that are set already must be masked: otherwise a waiting instruction would not run. */
   before.sw = below(8) << 11 | (rnd() & 0x4700) | (below(6) ? 0 : rnd() & before.cw & 0x3f);
   if (strcmp(r->name, "FNCLEX") == 0 || strcmp(r->name, "FNINIT") == 0) before.sw |= rnd() & 0x7f;
-  int pushes = strncmp(r->name, "FLD", 3) == 0 || strncmp(r->name, "FILD", 4) == 0 || strncmp(r->name, "FBLD", 4) == 0 || strcmp(r->name, "FXTRACT") == 0;
+  int pushes = strncmp(r->name, "FLD", 3) == 0 || strncmp(r->name, "FILD", 4) == 0 || strncmp(r->name, "FBLD", 4) == 0 || strcmp(r->name, "FXTRACT") == 0 || strcmp(r->name, "FPTAN") == 0 || strcmp(r->name, "FSINCOS") == 0;
   int topNow = before.sw >> 11 & 7, valid = 0xff;
   if (pushes && below(8)) valid &= ~(1 << (topNow + 7) % 8);
   if (below(12) == 0) valid &= ~(1 << (topNow + (below(2) ? i : 0)) % 8);
