@@ -1,10 +1,10 @@
 /**
- * Every form of every instruction that a profile's processor has in 32-bit protected mode, each as bytes: the list that
+ * Every form of every instruction that a profile's processor has outside 64-bit mode, each as bytes: the list that
  * docs/COVERAGE.md shows and that tests run through. A form is one of iced-x86's codes (a row of the manual's opcode
  * tables), once with a register and once with a memory operand where it takes either.
  *
  * Left out: 64-bit forms, VEX and EVEX encodings, and whatever the decoder knows only by option (other vendors, test
- * registers). Operands are one choice of many; addresses are [EBX + displacement].
+ * registers). Operands are one choice of many; addresses are [EBX + displacement], in 16-bit code [BX + displacement].
  */
 import {
   Code,
@@ -31,7 +31,7 @@ export interface InstructionForm {
   readonly features: readonly string[];
   /** Whether an operand in memory was chosen. */
   readonly memory: boolean;
-  /** Encoded for a 32-bit code segment at address 0. */
+  /** Encoded for a code segment of the wanted size, at address 0. */
   readonly bytes: Uint8Array;
 }
 
@@ -90,14 +90,19 @@ const BRANCHES: Readonly<Record<number, number>> = {
   [Kind.br32_4]: OpKind.NearBranch32,
 };
 const MEMORY: readonly number[] = [Kind.mem, Kind.mem_mib, Kind.mem_offs, Kind.seg_rBX_al];
+const STRINGS16: Readonly<Record<number, number>> = {
+  [Kind.seg_rSI]: OpKind.MemorySegSI,
+  [Kind.es_rDI]: OpKind.MemoryESDI,
+  [Kind.seg_rDI]: OpKind.MemorySegDI,
+};
 const STRINGS: Readonly<Record<number, number>> = {
   [Kind.seg_rSI]: OpKind.MemorySegESI,
   [Kind.es_rDI]: OpKind.MemoryESEDI,
   [Kind.seg_rDI]: OpKind.MemorySegEDI,
 };
 
-/** All forms that a processor with these extensions decodes, in the order of iced-x86's codes. */
-export function instructionForms(features: readonly string[]): InstructionForm[] {
+/** All forms that a processor with these extensions decodes in code of `bits` bits, in the order of iced-x86's codes. */
+export function instructionForms(features: readonly string[], bits: 16 | 32 = 32): InstructionForm[] {
   const known = new Set(features);
   const forms: InstructionForm[] = [];
   for (let code = 1; Code[code] !== undefined; code++) {
@@ -107,7 +112,7 @@ export function instructionForms(features: readonly string[]): InstructionForm[]
       const needed = featuresOf(code);
       if (!needed.every((feature) => known.has(feature))) continue;
       for (const memory of memoryChoices(info)) {
-        const bytes = encode(info, memory);
+        const bytes = encode(info, memory, bits);
         if (bytes !== null) forms.push(describe(info, needed, memory, bytes));
       }
     } finally {
@@ -156,13 +161,13 @@ function memoryChoices(info: OpCodeInfo): boolean[] {
 }
 
 /** The form's bytes with one choice of operands; null where this page has no such operand. */
-function encode(info: OpCodeInfo, memory: boolean): Uint8Array | null {
+function encode(info: OpCodeInfo, memory: boolean, bits: 16 | 32): Uint8Array | null {
   const instruction = new Instruction();
-  const encoder = new Encoder(32);
+  const encoder = new Encoder(bits);
   try {
     instruction.code = info.code;
     for (const [operand, kind] of operandKinds(info).entries()) {
-      if (!setOperand(instruction, operand, kind, memory, info.addressSize)) return null;
+      if (!setOperand(instruction, operand, kind, memory, info.addressSize, bits)) return null;
     }
     encoder.encode(instruction, 0n);
     return encoder.takeBuffer();
@@ -172,15 +177,23 @@ function encode(info: OpCodeInfo, memory: boolean): Uint8Array | null {
   }
 }
 
-function setOperand(i: Instruction, operand: number, kind: number, memory: boolean, addressSize: number): boolean {
+function setOperand(
+  i: Instruction,
+  operand: number,
+  kind: number,
+  memory: boolean,
+  addressSize: number,
+  bits: 16 | 32,
+): boolean {
+  const strings = bits === 16 ? STRINGS16 : STRINGS;
   const register = memory ? REGISTERS[kind] : (EITHER[kind] ?? REGISTERS[kind]);
   if (register !== undefined) {
     i.setOpKind(operand, OpKind.Register);
     i.setOpRegister(operand, register);
   } else if (kind in EITHER || MEMORY.includes(kind)) {
-    setMemory(i, operand, kind, addressSize);
-  } else if (STRINGS[kind] !== undefined) {
-    i.setOpKind(operand, STRINGS[kind]);
+    setMemory(i, operand, kind, addressSize, bits);
+  } else if (strings[kind] !== undefined) {
+    i.setOpKind(operand, strings[kind]);
   } else if (IMMEDIATES[kind] !== undefined) {
     i.setOpKind(operand, IMMEDIATES[kind]);
     setImmediate(i, operand, IMMEDIATES[kind], kind === Kind.imm8_const_1);
@@ -199,16 +212,16 @@ function setOperand(i: Instruction, operand: number, kind: number, memory: boole
   return true;
 }
 
-function setMemory(i: Instruction, operand: number, kind: number, addressSize: number): void {
+function setMemory(i: Instruction, operand: number, kind: number, addressSize: number, bits: 16 | 32): void {
   i.setOpKind(operand, OpKind.Memory);
   if (kind === Kind.seg_rBX_al) {
-    i.memoryBase = addressSize === 16 ? Register.BX : Register.EBX;
+    i.memoryBase = addressSize === 16 || (addressSize === 0 && bits === 16) ? Register.BX : Register.EBX;
     i.memoryIndex = Register.AL;
     return;
   }
-  if (kind !== Kind.mem_offs) i.memoryBase = Register.EBX;
+  if (kind !== Kind.mem_offs) i.memoryBase = bits === 16 ? Register.BX : Register.EBX;
   i.memoryDisplacement = BigInt(FORM_DISPLACEMENT);
-  i.memoryDisplSize = 4;
+  i.memoryDisplSize = bits / 8;
 }
 
 function setImmediate(i: Instruction, operand: number, kind: number, constantOne: boolean): void {

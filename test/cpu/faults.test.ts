@@ -4,10 +4,12 @@
 import { describe, expect, test } from "vitest";
 import { OP, STRING_KIND } from "../../sim/cpu/micro-ops.ts";
 import { baseCell, CELL, FLAG, GPR, OUTCOME, RIGHTS, SEG, VECTOR } from "../../sim/cpu/state.ts";
-import { type FormRun, type ModelledForm, modelledForms, prepare, run } from "./forms.ts";
+import { type FormRun, type ModelledForm, modelledForms, modelledForms16, prepare, run } from "./forms.ts";
 import { SELECTOR } from "./system/fake-environment.ts";
 
 const LEVELS = [0, 3];
+/** In 32-bit code and in 16-bit code. */
+const EVERY_FORM = [...modelledForms, ...modelledForms16];
 
 /** Runs the form with its n-th access faulting; null when it makes fewer. */
 function runWithFault(form: ModelledForm, cpl: number, n: number): FormRun | null {
@@ -22,7 +24,7 @@ describe("an instruction whose memory access faults", () => {
     const wrong: string[] = [];
     let faults = 0;
     const formsWithAccess = new Set<string>();
-    for (const form of modelledForms) {
+    for (const form of EVERY_FORM) {
       for (const cpl of LEVELS) {
         for (let n = 1; ; n++) {
           const outcome = runWithFault(form, cpl, n);
@@ -37,13 +39,13 @@ describe("an instruction whose memory access faults", () => {
       }
     }
     expect(wrong).toEqual([]);
-    expect(formsWithAccess.size).toBeGreaterThan(450);
-    expect(faults).toBeGreaterThan(1000);
+    expect(formsWithAccess.size).toBeGreaterThan(900);
+    expect(faults).toBeGreaterThan(2000);
   });
 
   test("cannot fault after its first store", () => {
     const late: string[] = [];
-    for (const form of modelledForms) {
+    for (const form of EVERY_FORM) {
       for (const cpl of LEVELS) {
         const prepared = prepare(form, cpl);
         run(form, prepared);
@@ -56,7 +58,7 @@ describe("an instruction whose memory access faults", () => {
   test("that is beyond a limit or in an unusable segment is #GP(0) or #SS(0) and has changed nothing", () => {
     const wrong: string[] = [];
     let faults = 0;
-    for (const form of modelledForms) {
+    for (const form of EVERY_FORM) {
       for (const broken of ["data", "stack"] as const) {
         const prepared = prepare(form, 0);
         const { state } = prepared.fixture;
@@ -77,7 +79,7 @@ describe("an instruction whose memory access faults", () => {
       }
     }
     expect(wrong).toEqual([]);
-    expect(faults).toBeGreaterThan(450);
+    expect(faults).toBeGreaterThan(900);
   });
 });
 

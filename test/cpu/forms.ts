@@ -7,28 +7,37 @@ import { execute } from "../../sim/cpu/interpreter.ts";
 import { type Lifted, lift } from "../../sim/cpu/lift/lift.ts";
 import { profileNamed } from "../../sim/cpu/profiles/catalogue.ts";
 import { costTicks } from "../../sim/cpu/profiles/profile.ts";
-import { CELL, CR0, CR4, GPR, MXCSR, MXCSR_INITIAL, raisePageFault } from "../../sim/cpu/state.ts";
+import { CELL, CR0, CR4, GPR, MXCSR, MXCSR_INITIAL, RIGHTS, raisePageFault, SEG } from "../../sim/cpu/state.ts";
 import { Ledger, TIME_AREA_CELLS } from "../../sim/ledger.ts";
 import { FakeEnvironment, Fixture, SELECTOR } from "./system/fake-environment.ts";
 
 const profile = profileNamed("core2-e6700");
 const decoder = new InstructionDecoder(profile);
 const ledger = new Ledger(new Clock(new Float64Array(TIME_AREA_CELLS), 1000));
-const MODE = { bits: 32, stackBits: 32 };
 
 export interface ModelledForm extends InstructionForm {
+  /** Size of the code segment, and of the stack. */
+  readonly bits: 16 | 32;
   readonly name: string;
   readonly lifted: Lifted;
 }
 
 export const allForms = instructionForms(profile.features);
 
-/** Every modelled form, lifted for a 32-bit code segment. */
-export const modelledForms: readonly ModelledForm[] = allForms.flatMap((form) => {
-  if (decoder.decode(form.bytes, 32) !== "decoded") return [];
-  const lifted = lift(decoder.instruction, MODE, costTicks(profile));
-  return lifted === null ? [] : [{ ...form, name: form.code + (form.memory ? " (memory)" : ""), lifted }];
-});
+export const allForms16 = instructionForms(profile.features, 16);
+
+function lifted(forms: readonly InstructionForm[], bits: 16 | 32): ModelledForm[] {
+  return forms.flatMap((form) => {
+    if (decoder.decode(form.bytes, bits) !== "decoded") return [];
+    const done = lift(decoder.instruction, { bits, stackBits: bits }, costTicks(profile));
+    const name = form.code + (form.memory ? " (memory)" : "") + (bits === 16 ? " in 16-bit code" : "");
+    return done === null ? [] : [{ ...form, bits, name, lifted: done }];
+  });
+}
+
+/** Every modelled form, lifted for a 32-bit code segment; and for a 16-bit one with a stack to match. */
+export const modelledForms: readonly ModelledForm[] = lifted(allForms, 32);
+export const modelledForms16: readonly ModelledForm[] = lifted(allForms16, 16);
 
 /** VMX hardware in operation that accepts everything. */
 export const willingVmx: VmxInstructions = {
@@ -141,7 +150,8 @@ export function prepare(form: ModelledForm, cpl: number, flags = 0): FormRun {
   state.set(MXCSR, MXCSR_INITIAL);
   state.set(CELL.sysenterCs, SELECTOR.code[0] as number);
   state.set(CELL.sysenterEip, 0x5000);
-  const bytes = form.code.includes("w") && form.bytes[0] === 0x66 ? 2 : 4;
+  if (form.bits === 16) smallSegments(fixture);
+  const bytes = /^(Iret|Retf)w/.test(form.code) ? 2 : 4;
   if (/^(Iret|Retf)/.test(form.mnemonic)) fixture.stack(bytes, 0x100, code, 2 | flags);
   else fixture.stack(2, ...Array(16).fill(selector));
   for (let at = OPERAND; at < OPERAND + 16; at += 2) fixture.env.poke(at, 2, selector);
@@ -156,6 +166,14 @@ export function prepare(form: ModelledForm, cpl: number, flags = 0): FormRun {
       return fixture.changes(before);
     },
   };
+}
+
+/** CS and SS without the D and B flags. */
+function smallSegments({ state }: Fixture): void {
+  for (const segment of [SEG.cs, SEG.ss]) {
+    const [selector, base, limit] = [state.selector(segment), state.segmentBase(segment), state.segmentLimit(segment)];
+    state.setSegment(segment, selector, base, limit, state.segmentRights(segment) & ~RIGHTS.DB);
+  }
 }
 
 /** Executes the form; what it signals is in the state. */

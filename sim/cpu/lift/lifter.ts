@@ -93,7 +93,7 @@ export class Lifter {
     return { b: CELL.zero, imm: this.immediate(operand) | 0 };
   }
 
-  /** Cell with the offset of the memory operand; computed once. `adjustEsp` is added when the base is ESP (POP m). */
+  /** Cell with the offset of the memory operand; computed once. A base of ESP counts as moved by `adjustEsp` (POP m). */
   address(adjustEsp = 0, into = -1): number {
     if (this.#address >= 0) return this.#address;
     const instruction = this.instruction;
@@ -101,9 +101,12 @@ export class Lifter {
     const index = instruction.memoryIndex;
     const w = this.addressBits();
     let imm = Number(BigInt.asIntN(32, instruction.memoryDisplacement));
-    const a = base === Register.None ? CELL.zero : registerCell(base);
+    let a = base === Register.None ? CELL.zero : registerCell(base);
     const b = index === Register.None ? CELL.zero : registerCell(index);
-    if (a === GPR.esp) imm += adjustEsp;
+    if (a === GPR.esp && adjustEsp !== 0) {
+      if (this.mode.stackBits === 32) imm += adjustEsp;
+      else a = this.#movedSp(adjustEsp);
+    }
     if (w === 32 && imm === 0 && b === CELL.zero && a !== CELL.zero) {
       this.#address = a;
       return a;
@@ -111,6 +114,14 @@ export class Lifter {
     this.#address = into < 0 ? this.temporary() : into;
     this.emit(OP.ADDRESS, { w, d: this.#address, a, b, x: Math.log2(instruction.memoryIndexScale), imm });
     return this.#address;
+  }
+
+  /** ESP after SP has moved: a 16-bit stack pointer wraps and leaves the upper half. */
+  #movedSp(bytes: number): number {
+    const moved = this.temporary();
+    this.emit(OP.MOV, { d: moved, a: GPR.esp });
+    this.emit(OP.PUT16, { d: moved, a: this.stackPointer(bytes) });
+    return moved;
   }
 
   /** Address size of the memory operand, from its registers or its displacement. */
