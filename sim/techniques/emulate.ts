@@ -24,12 +24,16 @@ import {
   unmodelled,
   VECTOR,
 } from "../cpu/state.ts";
+import { ENABLED_BREAKPOINT } from "../cpu/system/breakpoints.ts";
+import { DR6_BT } from "../cpu/system/tasks.ts";
 import type { Ledger } from "../ledger.ts";
 import { PAGE_SIZE, pageOffset } from "../memory/address.ts";
 import type { VirtualEnvironment } from "./virtual-environment.ts";
 
 /** DR6.BS: the trap of single step; in the same place in pending debug exceptions. */
 const SINGLE_STEP = 1 << 14;
+/** Pending debug exceptions that are a trap (SDM vol. 3, 25.4.2). */
+export const DEBUG_TRAPS = SINGLE_STEP | ENABLED_BREAKPOINT | DR6_BT;
 
 /** What of the state before an instruction decides what comes after it. */
 export interface Before {

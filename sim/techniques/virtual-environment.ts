@@ -8,6 +8,7 @@
 import { ACCESS, type Environment, FLUSH, type Intercepts, type VmxInstructions } from "../cpu/environment.ts";
 import type { CostName, Profile } from "../cpu/profiles/profile.ts";
 import { CELL, type CpuState, CR0, CR4, EFER, FLAG, raise, raisePageFault, VECTOR } from "../cpu/state.ts";
+import { dataBreakpoints, portBreakpoints } from "../cpu/system/breakpoints.ts";
 import { PAGE_SIZE, pageBase, pageOffset } from "../memory/address.ts";
 import { PAGING_32, PAGING_PAE, type Tables, tablesOf } from "../memory/page-tables.ts";
 import { FIRST_STAGE_REASONS, WALK_OUTCOME, type WalkContext, WalkResult, walk } from "../memory/walk.ts";
@@ -53,6 +54,11 @@ export class VirtualEnvironment implements Environment {
    * another; infinite where a single instruction is completed for the guest, for which no time passes.
    */
   deadline = Number.POSITIVE_INFINITY;
+  /**
+   * What enabled breakpoints look at (WATCHES); zero where a single instruction is completed for the guest: its debug
+   * registers are then not at hand, so such an access meets no breakpoint.
+   */
+  watches = 0;
   /** Whether devices, flags or registers changed in a way that asks for a look at what is pending. */
   attends = false;
   readonly #state: CpuState;
@@ -150,17 +156,22 @@ export class VirtualEnvironment implements Environment {
 
   load(linear: number, bytes: number, access: number): number {
     const first = this.#translateBytes(linear, bytes, access);
-    return first < 0 ? 0 : this.#gather(first, 0, bytes);
+    if (first < 0) return 0;
+    if (this.watches !== 0) this.#meetBreakpoints(linear, bytes, false);
+    return this.#gather(first, 0, bytes);
   }
 
   store(linear: number, bytes: number, value: number, access: number): void {
     const first = this.#translateBytes(linear, bytes, access | ACCESS.WRITE);
-    if (first >= 0) this.#scatter(first, 0, bytes, value);
+    if (first < 0) return;
+    if (this.watches !== 0) this.#meetBreakpoints(linear, bytes, true);
+    this.#scatter(first, 0, bytes, value);
   }
 
   load64(linear: number, access: number, cell: number): void {
     const first = this.#translateBytes(linear, 8, access);
     if (first < 0) return;
+    if (this.watches !== 0) this.#meetBreakpoints(linear, 8, false);
     const low = this.#gather(first, 0, 4);
     const high = this.#gather(first, 4, 4);
     this.#state.i32[cell] = low;
@@ -170,6 +181,7 @@ export class VirtualEnvironment implements Environment {
   store64(linear: number, access: number, cell: number): void {
     const first = this.#translateBytes(linear, 8, access | ACCESS.WRITE);
     if (first < 0) return;
+    if (this.watches !== 0) this.#meetBreakpoints(linear, 8, true);
     this.#scatter(first, 0, 4, this.#state.i32[cell] as number);
     this.#scatter(first, 4, 4, this.#state.i32[cell + 1] as number);
   }
@@ -234,13 +246,26 @@ export class VirtualEnvironment implements Environment {
     return this.#host.readGuest(address, 4);
   }
 
+  /** Data and I/O breakpoints that are met are a trap at the next boundary. */
+  #meetBreakpoints(linear: number, bytes: number, write: boolean): void {
+    this.#met(dataBreakpoints(this.#state, linear >>> 0, bytes, write));
+  }
+
+  #met(breakpoints: number): void {
+    if (breakpoints === 0) return;
+    this.#state.set(CELL.breakpointsMet, this.#state.get(CELL.breakpointsMet) | breakpoints);
+    this.attends = true;
+  }
+
   readPort(port: number, bytes: number): number {
     this.attends = true;
+    if (this.watches !== 0) this.#met(portBreakpoints(this.#state, port, bytes));
     return this.#host.readPort(port, bytes);
   }
 
   writePort(port: number, bytes: number, value: number): void {
     this.attends = true;
+    if (this.watches !== 0) this.#met(portBreakpoints(this.#state, port, bytes));
     this.#host.writePort(port, bytes, value);
   }
 

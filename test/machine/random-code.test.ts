@@ -150,6 +150,16 @@ const MODES: Readonly<Record<string, Mode>> = {
   },
 };
 
+/** Breakpoints near the code, and where the stack grows to; half of them random altogether, on ports too. */
+function randomBreakpoints(state: CpuState, random: () => number): void {
+  const code = state.segmentBase(SEG.cs) + state.eip;
+  const stack = state.segmentBase(SEG.ss) + (state.get(GPR.esp) & 0xffff);
+  for (let n = 0; n < 4; n++) state.set(CELL.dr0 + 2 * n, n < 2 ? code + (random() & 0x3f) : stack - (random() & 0x1f));
+  const writes = 0xd100_00ff | (random() & 0xcc00_0000);
+  state.set(CELL.dr7, ((random() & 1) === 0 ? writes : random() & 0xffff_00ff) | 0x400);
+  if ((random() & 1) === 0) state.set(CELL.cr4, state.get(CELL.cr4) | CR4.DE);
+}
+
 function start(setup: Setup, seed: number, mode: Mode): Rig {
   const random = generator(seed);
   const ram = randomBytes(random, GUEST_BYTES);
@@ -164,6 +174,7 @@ function start(setup: Setup, seed: number, mode: Mode): Rig {
       // TF in one of four.
       state.flags = 2 | (random() & 0xcd5) | ((random() & 3) === 0 ? FLAG.TF : 0);
       mode(state, random);
+      if (seed % 3 === 0) randomBreakpoints(state, random);
       // Half of them within 64 KB, where more succeeds.
       if ((random() & 1) === 0)
         for (let n = 0; n < 8; n++) state.set(GPR.eax + 2 * n, state.get(GPR.eax + 2 * n) & 0xffff);

@@ -16,11 +16,24 @@
 import type { Clock } from "../../clock.ts";
 import type { Accounts } from "../../cpu/accounts.ts";
 import { EventDelivery, type EventStop } from "../../cpu/events.ts";
-import { ACTIVITY, BLOCKING, CELL, type CpuState, FLAG, OUTCOME, SEG } from "../../cpu/state.ts";
+import { ACTIVITY, BLOCKING, CELL, type CpuState, FLAG, OUTCOME, raise, SEG, VECTOR } from "../../cpu/state.ts";
+import {
+  breakpointWatches,
+  ENABLED_BREAKPOINT,
+  instructionBreakpoints,
+  WATCHES,
+} from "../../cpu/system/breakpoints.ts";
 import type { VmxEvent } from "../../cpu/vmx/exits.ts";
 import type { Account, Ledger } from "../../ledger.ts";
 import type { RunEnd } from "../../result.ts";
-import { afterInstruction, type Before, beforeInstruction, type Emulator, type SavedDecoded } from "../emulate.ts";
+import {
+  afterInstruction,
+  type Before,
+  beforeInstruction,
+  DEBUG_TRAPS,
+  type Emulator,
+  type SavedDecoded,
+} from "../emulate.ts";
 import type { ExitLog } from "../exit-log.ts";
 import type { VirtualEnvironment } from "../virtual-environment.ts";
 import type { EntryConditions } from "./entry-conditions.ts";
@@ -136,6 +149,7 @@ export class GuestEmulation {
           this.#parts.board.due(this.#clock.now);
           this.#look();
         }
+        this.#lookAtBreakpoints();
         if (this.#parts.ended()) {
           this.#record();
           return "end";
@@ -161,6 +175,7 @@ export class GuestEmulation {
       }
     } finally {
       env.deadline = Number.POSITIVE_INFINITY;
+      env.watches = 0;
     }
   }
 
@@ -210,11 +225,33 @@ export class GuestEmulation {
     this.#nmiLine = board.nmiLine;
   }
 
+  /** Takes over changed debug registers; breakpoints that the last instruction met become pending (cpu/core.ts). */
+  #lookAtBreakpoints(): void {
+    const { virtual, env } = this.#parts;
+    env.watches = breakpointWatches(virtual);
+    const met = virtual.get(CELL.breakpointsMet);
+    if (met === 0) return;
+    virtual.set(CELL.breakpointsMet, 0);
+    virtual.set(CELL.pendingDebug, virtual.get(CELL.pendingDebug) | met | ENABLED_BREAKPOINT);
+  }
+
+  /** Whether an instruction breakpoint faults before anything of the instruction at CS:EIP is done (SDM vol. 3, 17.3.1.1). */
+  #breaks(): boolean {
+    const { virtual } = this.#parts;
+    if ((virtual.flags & FLAG.RF) !== 0 || virtual.get(CELL.repeating) !== 0) return false;
+    if ((virtual.get(CELL.interruptibility) & BLOCKING.MOV_SS) !== 0) return false;
+    const met = instructionBreakpoints(virtual, (virtual.segmentBase(SEG.cs) + virtual.eip) >>> 0);
+    if (met === 0) return false;
+    raise(virtual, VECTOR.DB);
+    virtual.signal.address = met;
+    return true;
+  }
+
   /** Takes the event of highest priority, if there is one (SDM vol. 3, table 6-2). */
   #takeEvent(): boolean {
     const { virtual } = this.#parts;
     const blocking = virtual.get(CELL.interruptibility);
-    if (virtual.get(CELL.pendingDebug) !== 0 && (blocking & BLOCKING.MOV_SS) === 0) {
+    if ((virtual.get(CELL.pendingDebug) & DEBUG_TRAPS) !== 0 && (blocking & BLOCKING.MOV_SS) === 0) {
       return this.#take(() => this.#events.debugTrap());
     }
     if (this.#nmiLine && (blocking & (BLOCKING.NMI | BLOCKING.MOV_SS)) === 0) {
@@ -246,9 +283,10 @@ export class GuestEmulation {
 
   /** Fetches and runs the instruction at CS:EIP; returns how many retired. `starts`: it was not interrupted between iterations. */
   #instruction(starts: boolean): number {
-    const { virtual, emulator, memory } = this.#parts;
+    const { virtual, env, emulator, memory } = this.#parts;
     beforeInstruction(virtual, this.#before);
     const domain = virtual.cpl === 3 ? this.#user : this.#kernel;
+    if ((env.watches & WATCHES.CODE) !== 0 && this.#breaks()) return this.#signalled(domain);
     const lifted = emulator.next();
     if (starts) {
       memory.do(emulator.found ? "decoded" : "decode");
@@ -275,6 +313,8 @@ export class GuestEmulation {
     const outcome = signal.outcome;
     signal.outcome = OUTCOME.NONE;
     env.attends = true;
+    // An instruction that has not completed will meet its breakpoints again.
+    if (outcome !== OUTCOME.INTERRUPT) virtual.set(CELL.breakpointsMet, 0);
     if (outcome === OUTCOME.FAULT) {
       this.#stopped(this.#deliver(() => this.#events.fault(signal.vector, signal.errorCode, signal.address)));
       return 0;

@@ -11,6 +11,7 @@ import type { CheckedFields, EntryContext } from "../../cpu/vmx/entry-checks.ts"
 import { FIELD, type VmcsField } from "../../cpu/vmx/fields.ts";
 import { GUEST_CHECKS } from "../../cpu/vmx/guest-checks.ts";
 import { NO_POINTER } from "../../cpu/vmx/vmcs.ts";
+import { DEBUG_TRAPS } from "../emulate.ts";
 import { processorCr0, processorCr4 } from "./control-registers.ts";
 import { cellOfField } from "./guest-registers.ts";
 
@@ -38,7 +39,7 @@ export class EntryConditions {
     this.#conditions = [
       ...(always ? [{ name: "emulation of everything", holds: () => false }] : []),
       ...GUEST_CHECKS.map(({ name, passes }) => ({ name, holds: () => passes(context) })),
-      { name: "a debug trap is pending", holds: () => virtual.get(CELL.pendingDebug) === 0 },
+      { name: "a debug trap is pending", holds: () => (virtual.get(CELL.pendingDebug) & DEBUG_TRAPS) === 0 },
       {
         // Without virtual NMIs IRET would not end it (SDM vol. 3, 26.3).
         name: "blocking by NMI",

@@ -25,7 +25,14 @@ import type { VmxEvent } from "../../cpu/vmx/exits.ts";
 import { REASON } from "../../cpu/vmx/reasons.ts";
 import type { Shadow } from "../../memory/shadow.ts";
 import type { RunEnd } from "../../result.ts";
-import { afterInstruction, beforeInstruction, type Emulator, EVERYTHING, requirements } from "../emulate.ts";
+import {
+  afterInstruction,
+  beforeInstruction,
+  DEBUG_TRAPS,
+  type Emulator,
+  EVERYTHING,
+  requirements,
+} from "../emulate.ts";
 import type { VirtualEnvironment } from "../virtual-environment.ts";
 import { pushesRfClear } from "./event-injection.ts";
 import type { GuestMemory } from "./guest-memory.ts";
@@ -111,8 +118,9 @@ export function handleExit(context: HandlerContext): string {
       return portIo(context);
     case REASON.mwait:
     case REASON.monitor:
-      unmodelled(context, "MONITOR and MWAIT");
-      return "mwait";
+      // Hidden from the guest (guest-profile.ts).
+      injectException(context, VECTOR.UD, NO_ERROR_CODE);
+      return "monitor-wait";
     case REASON.taskSwitch:
       return taskSwitch(context);
     default:
@@ -187,7 +195,7 @@ function runAndComplete(context: HandlerContext, ops: readonly MicroOp[], rule: 
 /** Injects the traps on an instruction or a task switch that the processor did not perform itself. */
 function trap(context: HandlerContext): void {
   const { virtual } = context;
-  const conditions = virtual.get(CELL.pendingDebug);
+  const conditions = virtual.get(CELL.pendingDebug) & DEBUG_TRAPS;
   if (conditions === 0) return;
   virtual.set(CELL.pendingDebug, 0);
   virtual.set(CELL.dr6, virtual.get(CELL.dr6) | conditions);
