@@ -5,7 +5,7 @@
  * Simplified: device memory but for the display's reads as absent.
  */
 import { Decoder, DecoderOptions, FlowControl, Formatter, FormatterSyntax, type Instruction } from "iced-x86";
-import { CELL, CpuState, CR0, CR4, FLAG, GPR, RIGHTS, SEG, SEGMENT_NAMES } from "../sim/cpu/state.ts";
+import { CELL, CpuState, CR0, CR4, FLAG, GPR, modeName, RIGHTS, SEG, SEGMENT_NAMES } from "../sim/cpu/state.ts";
 import type { Machine } from "../sim/machine.ts";
 import { PAGE_SIZE, pageBase } from "../sim/memory/address.ts";
 import { PAGING_32, PAGING_PAE, tablesOf } from "../sim/memory/page-tables.ts";
@@ -34,10 +34,10 @@ export function codeBits(state: CpuState): 16 | 32 {
 
 /** The mode of the processor in words: `real mode`, `virtual-8086 mode`, `32-bit protected mode, CPL 0, paging`. */
 export function modeText(state: CpuState): string {
-  if ((state.cr0 & CR0.PE) === 0) return "real mode";
+  const mode = modeName(state);
+  if ((state.cr0 & CR0.PE) === 0) return mode;
   const paging = (state.cr0 & CR0.PG) === 0 ? "" : (state.cr4 & CR4.PAE) === 0 ? ", paging" : ", PAE paging";
-  if ((state.flags & FLAG.VM) !== 0) return `virtual-8086 mode${paging}`;
-  return `${codeBits(state)}-bit protected mode, CPL ${state.cpl}${paging}`;
+  return (state.flags & FLAG.VM) !== 0 ? `${mode}${paging}` : `${mode}, CPL ${state.cpl}${paging}`;
 }
 
 /** `0008:00100123`. */

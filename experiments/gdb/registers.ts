@@ -1,20 +1,20 @@
 /**
  * The guest's registers as GDB numbers and names them, and the description that tells it so (GDB manual, appendix G:
- * org.gnu.gdb.i386.core; the system registers are a feature of our own).
+ * org.gnu.gdb.i386.core and .sse; the system registers are a feature of our own).
  *
  * EIP is given as the linear address of the next instruction, so that GDB finds code, breakpoints and symbols in every
  * mode; where CS has base 0 it is EIP. `monitor regs` shows CS:EIP. General registers, EIP and EFLAGS can be written.
  */
-import { CELL, type CpuState, GPR, SEG, X87, x87RegisterCell } from "../../sim/cpu/state.ts";
+import { CELL, type CpuState, GPR, MXCSR, SEG, X87, x87RegisterCell, xmmCell } from "../../sim/cpu/state.ts";
 import { status, tagWord } from "../../sim/cpu/x87/stack.ts";
 import { linearEip } from "../inspect.ts";
 
 interface Register {
   readonly name: string;
-  readonly bits: 32 | 80;
+  readonly bits: 32 | 80 | 128;
   /** GDB's type. */
   readonly type: string;
-  /** Its value: 32 bits, or for 80 bits three words, low first. */
+  /** Its value: 32 bits, or of more bits words of 32, low first. */
   readonly read: (state: CpuState) => number | readonly number[];
   /** The cell to write, and what to write there; absent when it cannot be written. */
   readonly write?: (state: CpuState, value: number) => readonly [cell: number, value: number];
@@ -78,6 +78,16 @@ const CORE: readonly Register[] = [
   readOnly("fop", (state) => state.get(X87.opcode) & 0x7ff, "float"),
 ];
 
+const SSE: readonly Register[] = [
+  ...[0, 1, 2, 3, 4, 5, 6, 7].map(
+    (n): Register => ({
+      ...{ name: `xmm${n}`, bits: 128, type: "vec128" },
+      read: (state) => [0, 1, 2, 3].map((word) => state.get(xmmCell(n) + word)),
+    }),
+  ),
+  readOnly("mxcsr", (state) => state.get(MXCSR), "vector"),
+];
+
 const SYSTEM: readonly Register[] = [
   ...(["cr0", "cr2", "cr3", "cr4", "dr0", "dr1", "dr2", "dr3", "dr6", "dr7", "efer"] as const).map((name) =>
     readOnly(name, (state) => state.get(CELL[name]), "system"),
@@ -92,7 +102,7 @@ const SYSTEM: readonly Register[] = [
   readOnly("cpl", (state) => state.cpl, "system"),
 ];
 
-const REGISTERS: readonly Register[] = [...CORE, ...SYSTEM];
+const REGISTERS: readonly Register[] = [...CORE, ...SSE, ...SYSTEM];
 
 /** All registers, as `g` gives them: little-endian, in hexadecimal. */
 export function allRegisters(state: CpuState): string {
@@ -132,6 +142,16 @@ function littleEndian(word: number): string {
   return bytes.toString("hex");
 }
 
+/** How 128 bits may be looked at: GDB's types, and the names of the union's fields. */
+const VECTORS = [
+  ["v4f", "ieee_single", 4, "v4_float"],
+  ["v2d", "ieee_double", 2, "v2_double"],
+  ["v16i8", "int8", 16, "v16_int8"],
+  ["v8i16", "int16", 8, "v8_int16"],
+  ["v4i32", "int32", 4, "v4_int32"],
+  ["v2i64", "int64", 2, "v2_int64"],
+] as const;
+
 /** target.xml. */
 export function targetDescription(): string {
   const line = ({ name, bits, type, group }: Register) =>
@@ -150,6 +170,11 @@ export function targetDescription(): string {
     '<feature name="org.gnu.gdb.i386.core">',
     `<flags id="i386_eflags" size="4">${flags.join("")}</flags>`,
     ...CORE.map(line),
+    "</feature>",
+    '<feature name="org.gnu.gdb.i386.sse">',
+    ...VECTORS.map(([id, type, count]) => `<vector id="${id}" type="${type}" count="${count}"/>`),
+    `<union id="vec128">${VECTORS.map(([id, , , field]) => `<field name="${field}" type="${id}"/>`).join("")}</union>`,
+    ...SSE.map(line),
     "</feature>",
     '<feature name="org.ringlab.i386.system">',
     ...SYSTEM.map(line),

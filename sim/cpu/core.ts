@@ -32,6 +32,7 @@ import {
   CELL,
   CpuState,
   FLAG,
+  modeName,
   OUTCOME,
   RIGHTS,
   raise,
@@ -598,9 +599,8 @@ export class Core {
     const state = this.state;
     if (block.kind === "unmodelled") {
       state.signal.outcome = OUTCOME.UNMODELLED;
-      const bits = (state.segmentRights(SEG.cs) & RIGHTS.DB) !== 0 ? 32 : 16;
       const where = `${digits(state.selector(SEG.cs), 4)}:${digits(state.eip, 8)}`;
-      state.signal.detail = `instruction ${block.text} (${bits}-bit code, CPL ${state.cpl}) at ${where}`;
+      state.signal.detail = `instruction ${block.text} (${modeName(state)}, CPL ${state.cpl}) at ${where}`;
       return;
     }
     this.#ledger.charge(block.account, block.ticks);

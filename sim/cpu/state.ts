@@ -407,6 +407,13 @@ export class CpuState {
   }
 }
 
+/** The mode of the processor in words: `real mode`, `virtual-8086 mode`, `16-bit protected mode`, `32-bit protected mode`. */
+export function modeName(state: CpuState): string {
+  if ((state.cr0 & CR0.PE) === 0) return "real mode";
+  if ((state.flags & FLAG.VM) !== 0) return "virtual-8086 mode";
+  return `${(state.segmentRights(SEG.cs) & RIGHTS.DB) === 0 ? 16 : 32}-bit protected mode`;
+}
+
 /** Signals an exception; the instruction must stop without having committed anything. */
 export function raise(state: CpuState, vector: number, errorCode: number = NO_ERROR_CODE): void {
   const signal = state.signal;

@@ -15,6 +15,7 @@ import {
   CELL,
   type CpuState,
   FLAG,
+  modeName,
   NO_ERROR_CODE,
   RIGHTS,
   raise,
@@ -228,7 +229,7 @@ export class Emulator {
       const state = this.#state;
       const text = Array.from(this.#bytes.subarray(0, length), (b) => digits(b, 2)).join(" ");
       const where = `${digits(state.selector(SEG.cs), 4)}:${digits(state.eip, 8)}`;
-      unmodelled(state, `instruction ${text} (${bits}-bit code, CPL ${state.cpl}) at ${where}, emulated`);
+      unmodelled(state, `instruction ${text} (${modeName(state)}, CPL ${state.cpl}) at ${where}, emulated`);
     }
     return lifted;
   }

@@ -164,9 +164,15 @@ describe.each(["native", "vtx"])("a debugger of a guest under %s", (technique) =
   });
 
   test("interrupts a guest that computes for ever, and asks it things", async () => {
-    const { gdb } = await debug(technique, [expects("login: "), sends("x\n"), expects("# "), sends("spin\n")]);
+    const spin = [expects("login: "), sends("x\n"), expects("# "), sends("spin\n"), expects("spin\r\n")];
+    const { gdb, session, server } = await debug(technique, spin);
     gdb.write(packet("c"));
-    setTimeout(() => gdb.write("\u0003"), 50);
+    while (session.script.step !== undefined) {
+      server.stub.advance(session.now + 1_000_000);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    server.stub.advance(session.now + 10_000_000);
+    gdb.write("\u0003");
     expect(await gdb.answer()).toBe("T02thread:1;");
     const monitor = async (command: string) =>
       Buffer.from(await gdb.ask(`qRcmd,${Buffer.from(command).toString("hex")}`), "hex").toString();
@@ -209,6 +215,7 @@ describe.skipIf(!hasGdb).each(["native", "vtx"])("GDB itself, of a guest under %
     const commands = [
       `target remote ${server.address}`,
       ...["break command", "continue", "info symbol $pc", "stepi", "print/x $eip", "p (int)interrupts"],
+      ...["p/x $mxcsr", "p $xmm0.v4_int32", "p $st0"],
       ...["watch *(int*)&interrupts", "continue", "delete", "hbreak command", "continue", "monitor regs", "continue"],
     ];
     const gdb = spawn(program, ["-nx", "-batch", ...commands.flatMap((each) => ["-ex", each]), CONSOLE_GUEST]);
@@ -231,6 +238,7 @@ describe.skipIf(!hasGdb).each(["native", "vtx"])("GDB itself, of a guest under %
     expect(out).toContain("command in section .text");
     expect(out).toMatch(/\$1 = 0x100179/);
     expect(out).toMatch(/\$2 = 2\n/);
+    expect(out).toMatch(/\$3 = 0x1f80\n\$4 = \{0, 0, 0, 0\}\n\$5 = 0\n/);
     expect(out).toMatch(/Old value = 2\s+New value = 3/);
     expect(out).toMatch(/Breakpoint 3, .*command/);
     expect(out).toContain("0008:00100176, 32-bit protected mode, CPL 0");

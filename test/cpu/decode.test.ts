@@ -120,7 +120,7 @@ describe("what the processor has and the simulator has not stops the run", () =>
     expect(stop.kind).toBe("unmodelled");
     const detail = stop.kind === "unmodelled" ? stop.detail : "";
     expect(detail).toContain(hex);
-    expect(detail).toContain("32-bit code, CPL 0");
+    expect(detail).toContain("32-bit protected mode, CPL 0");
     expect(detail).toContain("0008:00010000");
     expect(rig.core.state.save().slice(0, 96)).toEqual(before.slice(0, 96));
     expect(rig.cycles).toBe(0);
