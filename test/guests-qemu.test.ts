@@ -71,7 +71,9 @@ describe.skipIf(qemuVersion === "")(`on ${qemuVersion === "" ? "QEMU (not instal
       if (update) writeFileSync(expected, run.lines);
       expect(run.lines).toBe(readFileSync(expected, "utf8"));
       expect(run.status).toBe(0);
-      expect(bootOnQemu(disk, "SeaBIOS")).toEqual(run);
+      // SeaBIOS has no keys by Alt and a number on the keypad.
+      const common = (lines: string): string => lines.replace(/^16h alt and a number: .*\n/m, "");
+      expect(common(bootOnQemu(disk, "SeaBIOS").lines)).toEqual(common(run.lines));
     },
   );
 

@@ -70,6 +70,7 @@ export function companyOf(name: string): Company {
 export const biosPath = join(imagesFolder, "bios.bin");
 
 const qemu = "qemu-system-i386";
+const COUNTED = ["-icount", "shift=0,sleep=off"];
 export const qemuVersion = spawnSync(qemu, ["--version"], { encoding: "utf8" }).stdout?.split("\n")[0] ?? "";
 
 export interface QemuRun {
@@ -86,7 +87,7 @@ export interface QemuRun {
  * counts those, so that `t:` lines are instruction counts and a busy host cannot disturb the timer's guest.
  */
 export function runOnQemu(image: string, commandLine = "", memoryMb = 64): QemuRun {
-  return onQemu(image, ["-kernel", image, "-append", commandLine, "-m", String(memoryMb), "-vga", "none"]);
+  return onQemu(image, ["-kernel", image, "-append", commandLine, "-m", String(memoryMb), "-vga", "none", ...COUNTED]);
 }
 
 /** Boots a kernel with its company. Files get names in a folder of their own, which QEMU puts before their strings. */
@@ -99,17 +100,18 @@ export function runWithCompany(image: string, { commandLine, files }: Company, m
       return [join(folder, name), ...rest].join(" ");
     });
     const initrd = strings.length > 0 ? ["-initrd", strings.join(",")] : [];
-    return onQemu(image, ["-kernel", image, "-append", commandLine, ...initrd, "-m", String(memoryMb), "-vga", "none"]);
+    const machine = ["-m", String(memoryMb), "-vga", "none", ...COUNTED];
+    return onQemu(image, ["-kernel", image, "-append", commandLine, ...initrd, ...machine]);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-/** Boots a disk, by our BIOS or by QEMU's own ("SeaBIOS"). */
+/** Boots a disk, by our BIOS or by QEMU's own ("SeaBIOS"), in real time: with -icount the clocks differ when it sleeps. */
 export function bootOnQemu(disk: string, bios: "ours" | "SeaBIOS", memoryMb = 64): QemuRun {
   const drive = `file=${disk},format=raw,if=ide,snapshot=on`;
   const firmware = bios === "ours" ? ["-bios", biosPath] : [];
-  return onQemu(disk, [...firmware, "-drive", drive, "-m", String(memoryMb), "-vga", "std"]);
+  return onQemu(disk, [...firmware, "-drive", drive, "-m", String(memoryMb), "-vga", "std", "-rtc", "clock=vm"]);
 }
 
 function onQemu(image: string, what: readonly string[]): QemuRun {
@@ -117,7 +119,7 @@ function onQemu(image: string, what: readonly string[]): QemuRun {
     qemu,
     [
       ...[...what, "-no-reboot", "-nodefaults", "-accel", "tcg"],
-      ...["-display", "none", "-serial", "stdio", "-icount", "shift=0,sleep=off"],
+      ...["-display", "none", "-serial", "stdio"],
       ...["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"],
     ],
     { encoding: "utf8", timeout: 50_000, stdio: ["ignore", "pipe", "pipe"] },

@@ -33,7 +33,7 @@ describe.each(["pentium4-672", "core2-e6700"])("on %s", (profile) => {
         image: imageOf(name),
         ...{ commandLine: companyOf(name).commandLine, profile: profileNamed(profile), technique },
         ...{ memoryModel: technique === "native" ? "direct" : "shadow", guestMemoryBytes: 64 * 2 ** 20 },
-        ...{ maxCycles: 4e9, seed: 1, timerPhase: 0 },
+        ...{ maxCycles: 6e10, seed: 1, timerPhase: 0 },
       });
       const lines = result.serial.replaceAll("\r", "").replaceAll(/^t:.*\n/gm, "");
       expect(lines).toBe(readFileSync(join(imagesFolder, `${name}.expected`), "utf8"));

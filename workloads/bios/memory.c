@@ -7,8 +7,15 @@
 #define CMOS_EXTENDED 0x30
 #define CMOS_ABOVE_16M 0x34
 #define SYSTEM_CONTROL_PORT_A 0x92
-#define A20_OPEN 0x02
+#define A20_OPEN 0x02 /* in both ports */
 #define FAST_RESET 0x01
+#define KEYBOARD_DATA 0x60
+#define KEYBOARD_COMMAND 0x64
+#define INPUT_FULL 0x02
+#define WRITE_OUTPUT_PORT 0xD1
+#define OUTPUT_PORT 0xDD /* clocks running, no reset */
+#define POLLS 0x4000
+#define UNUSED_WORD 0x4AC
 
 #define SMAP 0x534D4150
 #define AVAILABLE 1
@@ -74,9 +81,27 @@ void memory_sizes(struct registers *r) {
 
 /* ---- Address line 20. ---- */
 
-int a20_is_open(void) { return (inb(SYSTEM_CONTROL_PORT_A) & A20_OPEN) != 0; }
+/* Two words 1 MB apart, one of them in the BIOS data area, are the same while the line is held low. */
+int a20_is_open(void) {
+    u16 before = far_word(0x0000, UNUSED_WORD);
+    put_far_word(0x0000, UNUSED_WORD, ~far_word(0xFFFF, UNUSED_WORD + 0x10));
+    int open = far_word(0x0000, UNUSED_WORD) != far_word(0xFFFF, UNUSED_WORD + 0x10);
+    put_far_word(0x0000, UNUSED_WORD, before);
+    return open;
+}
 
+static void keyboard_controller_accepts(void) {
+    for (u16 i = 0; i < POLLS && (inb(KEYBOARD_COMMAND) & INPUT_FULL); i++) {
+    }
+}
+
+/* The keyboard controller's output port and port 92h hold it open, each alone. */
 void a20_set(int open) {
     u8 value = inb(SYSTEM_CONTROL_PORT_A) & (u8)~(A20_OPEN | FAST_RESET);
     outb(SYSTEM_CONTROL_PORT_A, open ? value | A20_OPEN : value);
+    keyboard_controller_accepts();
+    outb(KEYBOARD_COMMAND, WRITE_OUTPUT_PORT);
+    keyboard_controller_accepts();
+    outb(KEYBOARD_DATA, open ? OUTPUT_PORT | A20_OPEN : OUTPUT_PORT);
+    keyboard_controller_accepts();
 }

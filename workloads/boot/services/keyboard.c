@@ -1,0 +1,98 @@
+/*
+ * INT 16h, and INT 09h behind it: scan codes that the keyboard controller is told to deliver (command D2h) become keys. The
+ * codes are printed: other BIOSes give the same.
+ */
+#include "services.h"
+
+#define NOTHING 0
+
+static struct registers r;
+
+static void controller(u16 port, u8 byte) {
+    while (inb(0x64) & 0x02) {
+    }
+    outb(port, byte);
+}
+
+/* One byte from the keyboard, as an interrupt. */
+static void scan(u8 code) {
+    controller(0x64, 0xD2);
+    controller(0x60, code);
+    for (u8 i = 0; i < 16; i++) inb(0x64);
+}
+
+static void scans(const u8 *codes) {
+    while (*codes != NOTHING) scan(*codes++);
+}
+
+static void keys(const char *what, const u8 *codes) {
+    print("16h ");
+    print(what);
+    print(":");
+    scans(codes);
+    for (;;) {
+        call_ax(0x16, 0x1100, &r);
+        if (r.flags & ZERO) break;
+        call_ax(0x16, 0x1000, &r);
+        print(" ");
+        print_hex(r.ax, 4);
+    }
+    call_ax(0x16, 0x0200, &r);
+    print(" shift ");
+    print_hex(r.al, 2);
+    print("\n");
+}
+#define KEYS(what, ...)                              \
+    do {                                             \
+        static const u8 codes[] = {__VA_ARGS__, 0}; \
+        keys(what, codes);                           \
+    } while (0)
+
+static int store(u16 key) {
+    clear(&r);
+    r.ah = 0x05, r.cx = key;
+    call(0x16, &r);
+    return r.al == 0;
+}
+
+static void test_ring(void) {
+    call_ax(0x16, 0x0100, &r);
+    check("16h no key", (r.flags & ZERO) != 0);
+    int good = 1;
+    for (u16 i = 0; i < 15; i++) good &= store(0x1E00 | (0x41 + i));
+    check("16h fifteen keys", good && !store(0x1E61));
+    call_ax(0x16, 0x0100, &r);
+    check("16h look", !(r.flags & ZERO) && r.ax == 0x1E41);
+    for (u16 i = 0; i < 15; i++) good &= call_ax(0x16, 0x0000, &r) == (0x1E00 | (0x41 + i));
+    call_ax(0x16, 0x0100, &r);
+    check("16h take", good && (r.flags & ZERO));
+    store(0x47E0), store(0xE00D), store(0x1C0D);
+    check("16h old functions", call_ax(0x16, 0x0000, &r) == 0x4700 && call_ax(0x16, 0x0000, &r) == 0x1C0D &&
+                                   call_ax(0x16, 0x0000, &r) == 0x1C0D);
+}
+
+void test_keyboard(void) {
+    test_ring();
+    KEYS("letters", 0x1E, 0x9E, 0x2A, 0x1E, 0x9E, 0xAA, 0x36, 0x10, 0x90, 0xB6);
+    KEYS("digits", 0x02, 0x82, 0x0B, 0x8B, 0x2A, 0x02, 0x82, 0x03, 0x83, 0xAA);
+    KEYS("punctuation", 0x27, 0xA7, 0x28, 0xA8, 0x2A, 0x29, 0xA9, 0x2B, 0xAB, 0x35, 0xB5, 0xAA);
+    KEYS("control", 0x1D, 0x2E, 0xAE, 0x07, 0x87, 0x0C, 0x8C, 0x1C, 0x9C, 0x0E, 0x8E, 0x1A, 0x9A, 0x9D);
+    KEYS("alt", 0x38, 0x2D, 0xAD, 0x02, 0x82, 0x0D, 0x8D, 0xB8);
+    KEYS("function keys", 0x3B, 0xBB, 0x44, 0xC4, 0x57, 0xD7, 0x58, 0xD8);
+    KEYS("function keys with shift", 0x2A, 0x3B, 0xBB, 0x57, 0xD7, 0xAA);
+    KEYS("function keys with control", 0x1D, 0x3C, 0xBC, 0x58, 0xD8, 0x9D);
+    KEYS("function keys with alt", 0x38, 0x3D, 0xBD, 0x57, 0xD7, 0xB8);
+    KEYS("grey keys", 0xE0, 0x48, 0xE0, 0xC8, 0xE0, 0x4B, 0xE0, 0xCB, 0xE0, 0x53, 0xE0, 0xD3, 0xE0, 0x1C, 0xE0, 0x9C);
+    KEYS("keypad", 0x48, 0xC8, 0x4E, 0xCE, 0x37, 0xB7);
+    KEYS("num lock on", 0x45, 0xC5);
+    KEYS("keypad digits", 0x48, 0xC8, 0x53, 0xD3);
+    KEYS("num lock off", 0x45, 0xC5);
+    KEYS("caps lock on", 0x3A, 0xBA);
+    KEYS("capitals", 0x1E, 0x9E, 0x2A, 0x1E, 0x9E, 0xAA, 0x02, 0x82);
+    KEYS("caps lock off", 0x3A, 0xBA);
+    KEYS("held shift and control", 0x2A, 0x1D);
+    KEYS("released", 0xAA, 0x9D);
+    KEYS("right control and alt", 0xE0, 0x1D, 0xE0, 0x38);
+    KEYS("released", 0xE0, 0x9D, 0xE0, 0xB8);
+    KEYS("alt and a number", 0x38, 0x4D, 0xCD, 0x4C, 0xCC, 0xB8);
+}
