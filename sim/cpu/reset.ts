@@ -21,6 +21,8 @@ const TSS_RIGHTS = RIGHTS.P | 0xb;
 const DR6 = 0xffff0ff0;
 const DR7 = 0x400;
 const APIC_PAGE = 0xfee0_0000;
+/** IA32_MISC_ENABLE: fast strings. */
+const FAST_STRINGS = 1;
 /** IA32_PAT (SDM vol. 3, 12.12.4): WB, WT, UC-, UC, and again. */
 const PAT = 0x0007_0406;
 /** x87: all registers +0.0 and valid as such (FNINIT empties them), no exception masked. */
@@ -44,6 +46,7 @@ export function resetState(profile: Profile): CpuState {
   state.set(CELL.dr6, DR6);
   state.set(CELL.dr7, DR7);
   state.set(CELL.apicBase, APIC_PAGE | APIC_BASE.ENABLE | APIC_BASE.BSP);
+  state.set(CELL.miscEnable, FAST_STRINGS);
   state.i32[CELL.pat] = PAT;
   state.i32[CELL.pat + 1] = PAT;
   state.set(X87.control, X87_CONTROL);

@@ -1,15 +1,16 @@
 /**
  * Ports by which a guest speaks to the laboratory; none exists on a real PC. Debug-exit (F4h, as QEMU's
- * isa-debug-exit is configured) ends the run with a status, the digest port (5E0h) collects 32-bit words of a
+ * isa-debug-exit is configured by test suites, and 501h, where it is if nothing is said) ends the run with a status, the digest port (5E0h) collects 32-bit words of a
  * workload's results, the console port (E9h, as Bochs has it) collects bytes and reads E9h where it exists.
  */
 import type { PortDevice } from "./ports.ts";
 
 export const DEBUG_EXIT_PORT = 0xf4;
+export const DEBUG_EXIT_DEFAULT_PORT = 0x501;
 export const DIGEST_PORT = 0x5e0;
 export const CONSOLE_PORT = 0xe9;
 
-/** Port F4h, four bytes wide. */
+/** Port F4h, four bytes wide; at 501h it has two, which are written one by one. */
 export class DebugExit implements PortDevice {
   readonly width = 4;
   /** Status of the guest's first exit, unsigned; null while the guest runs. */

@@ -21,7 +21,15 @@ import { Alarms, nanosecondsToTicks, TICKS_PER_CYCLE, type Timed } from "../cloc
 import type { Bus, BusCharge } from "../cpu/bus.ts";
 import { ACPI_PORTS, AcpiPm, type AcpiPmState, SCI_IRQ } from "./acpi-pm.ts";
 import type { BoardFile, BusCost, BusTicks } from "./board.ts";
-import { CONSOLE_PORT, DEBUG_EXIT_PORT, DebugConsole, DebugExit, DIGEST_PORT, DigestPort } from "./debug.ts";
+import {
+  CONSOLE_PORT,
+  DEBUG_EXIT_DEFAULT_PORT,
+  DEBUG_EXIT_PORT,
+  DebugConsole,
+  DebugExit,
+  DIGEST_PORT,
+  DigestPort,
+} from "./debug.ts";
 import { DiskImage } from "./disk-image.ts";
 import type { DmaPort } from "./dma.ts";
 import {
@@ -434,6 +442,16 @@ export class PcBoard implements Bus, Timed {
     return vector;
   }
 
+  /** Somebody presses an NMI button: the chipset raises LINT1 unless bit 7 of port 70h masks that. */
+  pressNmiButton(): void {
+    if (this.rtc.nmiMasked) return;
+    if (this.#apicEnabled()) {
+      this.apic.setLint(1, true);
+      this.apic.setLint(1, false);
+    } else this.#nmi = true;
+    this.#parts.onChange?.();
+  }
+
   get nmiLine(): boolean {
     return this.#nmi;
   }
@@ -496,6 +514,7 @@ export class PcBoard implements Bus, Timed {
       [0xc0, 0xdf, "chipset", this.isaDma[1] as I8237],
       [CONSOLE_PORT, CONSOLE_PORT, "slow", this.console],
       [DEBUG_EXIT_PORT, DEBUG_EXIT_PORT + 3, "slow", this.exit],
+      [DEBUG_EXIT_DEFAULT_PORT, DEBUG_EXIT_DEFAULT_PORT + 1, "slow", this.exit],
       [0x2f8, 0x2ff, "slow", this.com2],
       [VGA_FIRST_PORT, VGA_LAST_PORT, "northBridge", this.vga],
       [0x3f8, 0x3ff, "slow", this.com1],

@@ -253,6 +253,24 @@ describe("ports and addresses", () => {
     expect([board.exit.status, seen.exits]).toEqual([0x80000003, 2]);
   });
 
+  test.each([
+    [0xf4, 1, 0x31],
+    [0xf4, 2, 0x1234],
+    [0x501, 1, 0x31],
+    [0x501, 2, 0x31],
+  ])("an exit by port %i takes %i bytes", (port, bytes, value) => {
+    const { board } = machine();
+    board.writePort(port, bytes, value);
+    expect(board.exit.status).toBe(value);
+  });
+
+  test("a wide write to the console port is its first byte", () => {
+    const { board } = machine();
+    board.writePort(0xe9, 4, 0x44434241);
+    board.writePort(0xe9, 2, 0x4645);
+    expect(board.console.bytes).toEqual([0x41, 0x45]);
+  });
+
   test("the digest port collects words, the console port bytes", () => {
     const { board } = machine();
     board.writePort(0x5e0, 4, 0xdeadbeef);
@@ -383,6 +401,24 @@ describe("interrupt wiring", () => {
     expect(board.nmiLine).toBe(true);
     board.acknowledgeNmi();
     expect(board.nmiLine).toBe(false);
+  });
+
+  test("the NMI button works through LINT1 when its entry says NMI, and not while port 70h masks it", () => {
+    const { board, out, apic } = machine();
+    board.pressNmiButton();
+    expect(board.nmiLine).toBe(false);
+    board.writeMemory(APIC_PAGE + APIC.svr, 4, 0x1ff);
+    board.writeMemory(APIC_PAGE + APIC.lvtLint1, 4, 0x400);
+    out(0x70, 0x80);
+    board.pressNmiButton();
+    expect(board.nmiLine).toBe(false);
+    out(0x70, 0x00);
+    board.pressNmiButton();
+    expect(board.nmiLine).toBe(true);
+    board.acknowledgeNmi();
+    apic.base = 0xfee00100;
+    board.pressNmiButton();
+    expect(board.nmiLine).toBe(true);
   });
 });
 

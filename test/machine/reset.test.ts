@@ -39,6 +39,7 @@ test.each(PROFILES)("%s after reset is as SDM vol. 3, table 10-1, says", (name) 
   expect([GPR.eax, GPR.ecx, GPR.ebx, GPR.esp, GPR.ebp, GPR.esi, GPR.edi].map((cell) => state.get(cell))).toEqual(
     new Array(7).fill(0),
   );
+  expect(state.get(CELL.miscEnable)).toBe(1);
   expect([state.get(CELL.apicBase), state.get(X87.control), state.get(X87.status)]).toEqual([0xfee00900, 0x40, 0]);
 });
 

@@ -35,6 +35,8 @@ export function cpuid(state: CpuState, env: Environment): void {
   let edx = leaf.edx;
   if (index === 0 && (state.get(CELL.miscEnable) & LIMIT_CPUID) !== 0) eax = Math.min(eax, 3);
   if (index === EXTENDED_LEAF && !executeDisable(state, env.profile)) edx &= ~EXTENDED_EDX.XD;
+  // Long mode is not modelled, so it is not announced: software that would use it stays in 32-bit mode.
+  if (index === EXTENDED_LEAF) edx &= ~EXTENDED_EDX.LM;
   if (index === 1 && (state.get(CELL.apicBase) & APIC_BASE.ENABLE) === 0) edx &= ~APIC_FLAG;
   state.set(GPR.eax, eax);
   state.set(GPR.ebx, leaf.ebx);
