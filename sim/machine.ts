@@ -37,7 +37,10 @@ import { VtxMonitor } from "./techniques/vtx/monitor.ts";
 import { TIMER_VECTOR } from "./techniques/vtx/physical-timer.ts";
 import { Pmap, type PmapLayout } from "./vm.ts";
 
-/** Frames that a shadow-paging monitor gets: its own few, and 4 MB of shadow tables. */
+/**
+ * Frames that a shadow-paging monitor gets: its own few, and 4 MB of shadow tables, as KVM had (KVM_NUM_MMU_PAGES). A
+ * table maps 4 MB of linear space, or 2 MB with PAE paging; when all are taken the oldest go.
+ */
 const MONITOR_PAGES = 1024 + 8;
 /** Guest pages of a machine with a monitor begin here, so that guest-physical is never host-physical by accident. */
 const FIRST_GUEST_PAGE = 0;

@@ -38,9 +38,9 @@ export interface ShadowHost {
   readTable(address: HostPhysical): number;
   writeTable(address: HostPhysical, value: number): void;
   /**
-   * Host-physical page number, below 2^20, of a frame of zeroes in no guest's pmap; -1: none left. A pool must hold a
-   * root and a table for every 4 MB region that one instruction touches, or that instruction never ends: its mappings
-   * evict each other. 32 frames are enough for any.
+   * Host-physical page number, below 2^20, of a frame of zeroes in no guest's pmap; -1: none left. A pool must hold the
+   * roots (one; with PAE paging four and their pointer table) and a table for every 4 MB (2 MB) region that one
+   * instruction touches, or that instruction never ends: its mappings evict each other. 32 frames are enough for any.
    */
   allocateFrame(): number;
   /** Gives back a frame whose entries have all been cleared. */

@@ -1,20 +1,23 @@
 /**
- * The shadow pages of one virtual processor's guest: tables of 32-bit paging (SDM vol. 3, 4.3) in the monitor's
- * frames, what each stands for, who refers to whom, which guest pages are traced, and which shadow entries map a guest
+ * The shadow pages of one virtual processor's guest: tables of 32-bit or PAE paging (SDM vol. 3, 4.3 and 4.4), as the
+ * guest's are, in the monitor's frames, what each stands for, who refers to whom, which guest pages are traced, and which shadow entries map a guest
  * page. This file knows how to keep those books consistent; when an entry is made and what it permits is shadow.ts's
  * business.
  *
  * A shadow page is keyed by what it stands for, the level at which the guest uses that, and its role: whatever of the
  * entries above it, of the control registers and of the level decides what its own entries say. So a guest page that
- * is directory and table at once has two shadow pages, and two directories that refer to one table with different
- * rights have one each. Links in shadow directories always permit everything: rights are combined in the leaves.
+ * is directory and table at once, or table in both formats, has two shadow pages, and two directories that refer to
+ * one table with different rights have one each. Links in shadow directories always permit everything: rights are combined in the leaves.
  *
  * A shadow page that no directory refers to any more is released at once, except roots, which are a cache: they stay
  * until their frames are needed or their guest page is found to hold something else. When no frame is left, the page
- * that was made first goes, but never the active root.
+ * that was made first goes, but never an active root.
+ *
+ * With PAE paging the roots are directories too, up to four at a time, and a frame besides holds the pointer table that
+ * refers to them. It stands for no guest page: the guest's pointer table counts only while it is loaded into registers.
  */
 import type { HostPhysical } from "./address.ts";
-import { PAGING_32 } from "./page-tables.ts";
+import { PAGING_32, PAGING_PAE } from "./page-tables.ts";
 import type { ShadowHost } from "./shadow-host.ts";
 
 /** What a shadow page stands for. */
@@ -23,19 +26,28 @@ export const SHADOW_KIND = {
   DIRECTORY: 0,
   /** A guest page used as page table; `subject` is its guest page number. */
   TABLE: 1,
-  /** A 4 MB piece of guest-physical memory, of which the guest has no table; `subject` is its number. */
+  /** A piece of guest-physical memory of the size of a large page (4 MB; 2 MB with PAE), of which the guest has no table; `subject` is its number. */
   SPLIT: 2,
   /** The guest-physical space while paging is off; `subject` is 0. A root. */
   IDENTITY: 3,
 } as const;
 
-/** Bits of a role. TABLE and SPLIT: R/W, U/S and (SPLIT) D of the guest's PDE, and CR0.WP; roots: CR0.WP and CR4.PSE. */
-export const ROLE = { WRITE: 1, USER: 2, DIRTY: 4, WP: 8, PSE: 16 } as const;
+/**
+ * Bits of a role. TABLE and SPLIT: R/W, U/S, XD and (SPLIT) D of the guest's PDE; roots: CR4.PSE, of 32-bit paging only;
+ * all: CR0.WP, PAE paging, IA32_EFER.NXE (with PAE only).
+ */
+export const ROLE = { WRITE: 1, USER: 2, DIRTY: 4, WP: 8, PSE: 16, PAE: 32, NXE: 64, NX: 128 } as const;
+const ROLES = 256;
 
 const BITS = PAGING_32.bits;
 const LINK = BITS.present | BITS.write | BITS.user | BITS.accessed;
 /** Flags of a leaf that permits writes; D is set with R/W so that the processor never has to. */
 export const LEAF_WRITABLE = BITS.write | BITS.dirty;
+/** Execute-disable, in the upper word of a leaf. */
+export const LEAF_NO_EXECUTE = 1 << 31;
+/** Entries of a pointer table. */
+const POINTERS = 4;
+const NO_FRAME = -1;
 
 export interface ShadowPage {
   readonly key: number;
@@ -62,6 +74,12 @@ export interface TracedPage {
   reached: number;
 }
 
+/** The pointer table: its frame, and the frames of the directories that its entries refer to; -1: none. */
+export interface PointerTable {
+  readonly frame: number;
+  readonly directories: readonly number[];
+}
+
 /** Everything but the tables themselves, which are in memory, as plain data. */
 export interface SavedShadowPages {
   readonly pages: readonly {
@@ -80,7 +98,9 @@ export interface SavedShadowPages {
     writes: number,
     reached: number,
   ])[];
-  readonly active: number;
+  /** Frames of the active roots; -1: a pointer entry that is not present, or a root that was released. */
+  readonly active: readonly number[];
+  readonly pointers: PointerTable;
   readonly counts: Readonly<Record<keyof ShadowCounts, number>>;
 }
 
@@ -96,7 +116,7 @@ export interface ShadowCounts {
 }
 
 export function shadowKey(kind: number, subject: number, role: number): number {
-  return (subject * 4 + kind) * 32 + role;
+  return (subject * 4 + kind) * ROLES + role;
 }
 
 /** Whether a shadow page is a root, and its entries refer to other shadow pages. */
@@ -104,8 +124,18 @@ export function isRoot(page: ShadowPage): boolean {
   return page.kind === SHADOW_KIND.DIRECTORY || page.kind === SHADOW_KIND.IDENTITY;
 }
 
+/** Bytes of an entry of a table with this role: of the shadow page's own, and of its guest page's. */
+export function entryBytes(role: number): 4 | 8 {
+  return (role & ROLE.PAE) === 0 ? PAGING_32.entryBytes : PAGING_PAE.entryBytes;
+}
+
 export function entryAddress(page: ShadowPage, index: number): HostPhysical {
-  return (page.frame * 4096 + index * 4) as HostPhysical;
+  return (page.frame * 4096 + index * entryBytes(page.role)) as HostPhysical;
+}
+
+/** Index of the entry at `address` in a page. */
+function entryIndex(page: ShadowPage, address: HostPhysical): number {
+  return (address % 4096) / entryBytes(page.role);
 }
 
 export class ShadowPages {
@@ -128,8 +158,11 @@ export class ShadowPages {
     untraced: 0,
     writeProtects: 0,
   };
-  /** The root that the processor uses: never evicted. */
-  active: ShadowPage | null = null;
+  /** The root that the processor uses, or, with PAE paging, the four of the pointer table: never evicted. */
+  active: readonly (ShadowPage | null)[] = [];
+  /** Frame of the pointer table, once there is one, and what its entries refer to. */
+  #pointerFrame = NO_FRAME;
+  readonly #pointers: number[] = new Array(POINTERS).fill(NO_FRAME);
 
   constructor(host: ShadowHost) {
     this.#host = host;
@@ -168,7 +201,8 @@ export class ShadowPages {
   /** Clears all entries of a page and all references to it, and gives back its frame. */
   release(page: ShadowPage): void {
     for (const address of page.parents) {
-      this.#clearLink(this.byFrame.get(address >>> 12) as ShadowPage, (address >>> 2) & 0x3ff, page);
+      const root = this.byFrame.get(address >>> 12) as ShadowPage;
+      this.#clearLink(root, entryIndex(root, address), page);
     }
     for (const index of page.entries.keys()) {
       if (isRoot(page)) this.unlink(page, index);
@@ -176,7 +210,7 @@ export class ShadowPages {
     }
     this.#byKey.delete(page.key);
     this.byFrame.delete(page.frame);
-    if (this.active === page) this.active = null;
+    if (this.active.includes(page)) this.#deactivate(page);
     this.#untrace(page);
     this.#host.step("release-page");
     this.counts.released++;
@@ -190,6 +224,33 @@ export class ShadowPages {
     }
   }
 
+  /** The active root under which a linear address is translated; null if there is none. */
+  activeRoot(linear: number): ShadowPage | null {
+    const { active } = this;
+    return (active.length === POINTERS ? active[linear >>> 30] : active[0]) ?? null;
+  }
+
+  /** Makes the pointer table refer to the active roots, and returns its host-physical address. */
+  pointerTable(): HostPhysical {
+    if (this.#pointerFrame === NO_FRAME) this.#pointerFrame = this.#takeFrame();
+    for (const [n, root] of this.active.entries()) this.#point(n, root === null ? NO_FRAME : root.frame);
+    return (this.#pointerFrame * 4096) as HostPhysical;
+  }
+
+  get pointers(): PointerTable {
+    return { frame: this.#pointerFrame, directories: this.#pointers };
+  }
+
+  /** Releases everything. */
+  reset(): void {
+    for (const page of this.byFrame.values()) this.release(page);
+    this.active = [];
+    if (this.#pointerFrame === NO_FRAME) return;
+    for (let n = 0; n < POINTERS; n++) this.#point(n, NO_FRAME);
+    this.#host.releaseFrame(this.#pointerFrame);
+    this.#pointerFrame = NO_FRAME;
+  }
+
   child(root: ShadowPage, index: number): ShadowPage | null {
     const frame = root.entries.get(index);
     return frame === undefined ? null : (this.byFrame.get(frame) as ShadowPage);
@@ -198,7 +259,7 @@ export class ShadowPages {
   /** Makes an absent entry of a root refer to `child`. */
   link(root: ShadowPage, index: number, child: ShadowPage): void {
     const address = entryAddress(root, index);
-    this.#host.writeTable(address, (child.frame << 12) | LINK);
+    this.#write(root, address, (child.frame << 12) | LINK, 0);
     this.#host.step("fill");
     this.counts.fills++;
     root.entries.set(index, child.frame);
@@ -212,12 +273,15 @@ export class ShadowPages {
     if (child.parents.size === 0) this.release(child);
   }
 
-  /** Makes entry `index` of a TABLE or SPLIT map `guestPage` at host frame `frame`, whatever it was before. */
-  map(page: ShadowPage, index: number, guestPage: number, frame: number, flags: number): void {
+  /**
+   * Makes entry `index` of a TABLE or SPLIT map `guestPage` at host frame `frame`, whatever it was before; `high` is the
+   * upper word, of PAE paging.
+   */
+  map(page: ShadowPage, index: number, guestPage: number, frame: number, flags: number, high: number): void {
     const address = entryAddress(page, index);
     const before = page.entries.get(index);
     if (before !== undefined && before !== guestPage) this.#unmap(before, address);
-    this.#host.writeTable(address, (frame << 12) | flags);
+    this.#write(page, address, (frame << 12) | flags, high);
     this.#host.step("fill");
     this.counts.fills++;
     page.entries.set(index, guestPage);
@@ -232,7 +296,7 @@ export class ShadowPages {
   /** Clears a present entry of a TABLE or SPLIT. */
   zap(page: ShadowPage, index: number): void {
     const address = entryAddress(page, index);
-    this.#host.writeTable(address, 0);
+    this.#write(page, address, 0, 0);
     this.#host.step("zap");
     this.counts.zaps++;
     this.#unmap(page.entries.get(index) as number, address);
@@ -273,7 +337,8 @@ export class ShadowPages {
         ([guestPage, { pages, writes, reached }]) =>
           [guestPage, pages.map((page) => page.frame), writes, reached] as const,
       ),
-      active: this.active === null ? -1 : this.active.frame,
+      active: this.active.map((root) => root?.frame ?? NO_FRAME),
+      pointers: { frame: this.#pointerFrame, directories: [...this.#pointers] },
       counts: { ...this.counts },
     };
   }
@@ -310,7 +375,9 @@ export class ShadowPages {
       const guestTable = page.kind === SHADOW_KIND.DIRECTORY || page.kind === SHADOW_KIND.TABLE;
       if (guestTable && !this.traced.has(page.subject)) this.untraceable.add(page);
     }
-    this.active = this.byFrame.get(saved.active) ?? null;
+    this.active = saved.active.map((frame) => this.byFrame.get(frame) ?? null);
+    this.#pointerFrame = saved.pointers.frame;
+    for (const [n, frame] of saved.pointers.directories.entries()) this.#pointers[n] = frame;
     Object.assign(this.counts, saved.counts);
   }
 
@@ -326,13 +393,36 @@ export class ShadowPages {
   }
 
   #oldest(): ShadowPage | null {
-    for (const page of this.byFrame.values()) if (page !== this.active) return page;
+    for (const page of this.byFrame.values()) if (!this.active.includes(page)) return page;
     return null;
+  }
+
+  /** An active root is released: nothing refers to it any more. */
+  #deactivate(page: ShadowPage): void {
+    this.active = this.active.map((root) => (root === page ? null : root));
+    for (const [n, frame] of this.#pointers.entries()) if (frame === page.frame) this.#point(n, NO_FRAME);
+  }
+
+  /** Entry `n` of the pointer table, in which all flags but P are reserved. */
+  #point(n: number, frame: number): void {
+    if (this.#pointers[n] === frame) return;
+    this.#pointers[n] = frame;
+    const address = (this.#pointerFrame * 4096 + n * PAGING_PAE.entryBytes) as HostPhysical;
+    this.#host.writeTable(address, frame === NO_FRAME ? 0 : (frame << 12) | BITS.present);
+  }
+
+  /** Stores an entry: the word with P is the last of one that comes and the first of one that goes. */
+  #write(page: ShadowPage, address: HostPhysical, low: number, high: number): void {
+    const upper = (address + 4) as HostPhysical;
+    const wide = entryBytes(page.role) === 8;
+    if (wide && low !== 0) this.#host.writeTable(upper, high);
+    this.#host.writeTable(address, low);
+    if (wide && low === 0) this.#host.writeTable(upper, 0);
   }
 
   #clearLink(root: ShadowPage, index: number, child: ShadowPage): void {
     const address = entryAddress(root, index);
-    this.#host.writeTable(address, 0);
+    this.#write(root, address, 0, 0);
     this.#host.step("zap");
     this.counts.zaps++;
     root.entries.delete(index);

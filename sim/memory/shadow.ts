@@ -1,7 +1,8 @@
 /**
  * Shadow page tables: the tables that the processor walks while a guest runs, derived from the guest's own (SDM
- * vol. 3, 4.3: 32-bit paging with 4 KB and 4 MB pages) or, while the guest has paging off, from nothing. The guest's
- * tables say which guest-physical page, the pmap says where that is.
+ * vol. 3, 4.3 and 4.4: 32-bit paging with 4 KB and 4 MB pages, PAE paging with 4 KB and 2 MB pages) or, while the guest
+ * has paging off, from nothing. The guest's tables say which guest-physical page, the pmap says where that is. Shadow
+ * tables have the guest's format, and 32-bit paging's without any: `usesPae` says what the processor must run with.
  *
  * They are kept *coherent*: no present shadow entry ever permits what the guest's tables do not permit now. Three
  * means hold that.
@@ -16,7 +17,14 @@
  * The processor must run with CR0.WP set, whatever the guest believes. With the guest's CR0.WP clear, a read-only user
  * page is either read-only and user, or writable and supervisor, whichever was used last.
  *
- * A 4 MB page is split into a shadow table of 4 KB entries, so that single pages of it can be traced.
+ * A large page is split into a shadow table of 4 KB entries, so that single pages of it can be traced.
+ *
+ * PAE paging. The roots are the directories that the guest's four PDPTE registers refer to; its pointer table in memory
+ * is nobody's business, and not traced: the guest's processor, and so the monitor, reads it when CR3 is loaded. A guest
+ * updates an entry in two stores of 32 bits; each is a change of the whole entry to what memory then holds, as the
+ * guest's own processor could see it. Execute-disable is kept in the leaves, like all rights, and needs the processor to
+ * run with IA32_EFER.NXE set whatever the guest has there: without it the guest has bit 63 reserved, and no entry is
+ * made from one that has it. Error codes are made from the guest's NXE.
  *
  * Tables that turn into something else. A page table is let go with the last directory entry that refers to it. A
  * directory (or a table under one) of an address space that has ended gives no such sign; its page is traced until
@@ -25,13 +33,24 @@
  * that rewrites the table it runs on would take a fault per store *and* rebuild the table.
  *
  * Simplified: guest tables in device memory cannot be traced; what is made from them stays, as a TLB entry would,
- * until INVLPG or the next activation. PAE is not modelled. Shadow entries never have G set: it is of no use where
- * every VM entry flushes the TLB.
+ * until INVLPG or the next activation. Shadow entries never have G set: it is of no use where every VM entry flushes
+ * the TLB.
  */
-import { addressBits, type GuestPhysical, type HostPhysical, lowBits, PAGE_SIZE, pageNumber } from "./address.ts";
-import { type Level, PAGING_32, type Tables, tablesOf } from "./page-tables.ts";
+import {
+  addressBits,
+  type GuestPhysical,
+  type HostPhysical,
+  lowBits,
+  PAGE_SIZE,
+  pageNumber,
+  pageNumberAt,
+} from "./address.ts";
+import { type Level, PAGING_32, PAGING_PAE, type Tables, tablesOf } from "./page-tables.ts";
 import type { ShadowHost } from "./shadow-host.ts";
 import {
+  entryAddress,
+  entryBytes,
+  LEAF_NO_EXECUTE,
   LEAF_WRITABLE,
   ROLE,
   type SavedShadowPages,
@@ -43,6 +62,7 @@ import {
 } from "./shadow-pages.ts";
 import { type ShadowReader, verifyShadow } from "./shadow-verify.ts";
 import {
+  entryTarget,
   FIRST_STAGE_REASONS,
   largePageBase,
   PF,
@@ -68,8 +88,17 @@ export interface GuestPaging {
   readonly cr3: number;
   /** CR0.WP. */
   readonly wp: boolean;
-  /** CR4.PSE. */
+  /** CR4.PSE, which PAE paging does not look at. */
   readonly pse: boolean;
+  /** With CR0.PG and CR4.PAE; null without. */
+  readonly pae: PaePaging | null;
+}
+
+export interface PaePaging {
+  /** IA32_EFER.NXE. */
+  readonly nxe: boolean;
+  /** The four PDPTE registers. */
+  readonly pdptes: readonly (readonly [low: number, high: number])[];
 }
 
 /** What a page fault of the processor on shadow tables was. */
@@ -98,13 +127,18 @@ const DEFAULT_FLOOD_LIMIT = 16;
 const BITS = PAGING_32.bits;
 const HIDDEN: ShadowFault = { kind: "hidden" };
 const IDENTITY_ROLE = ROLE.WRITE | ROLE.USER | ROLE.DIRTY | ROLE.WP;
+/** What a shadow page has of the role of the directory above it. */
+const INHERITED_ROLE = ROLE.WP | ROLE.PAE | ROLE.NXE;
+/** Bytes of guest entries. */
+const ENTRY_SIZES = [4, 8] as const;
 
 export class Shadow {
   readonly #host: ShadowHost;
   readonly #floodLimit: number;
   readonly #options: ShadowOptions;
-  /** By CR4.PSE. */
+  /** 32-bit paging by CR4.PSE, PAE paging by IA32_EFER.NXE. */
   readonly #tables: readonly [without: Tables, withPse: Tables];
+  readonly #paeTables: readonly [without: Tables, withNxe: Tables];
   readonly #pages: ShadowPages;
   readonly #result = new WalkResult();
   readonly #faults: Record<ShadowFault["kind"], number> = { hidden: 0, guest: 0, "traced-write": 0, device: 0 };
@@ -125,42 +159,76 @@ export class Shadow {
       tablesOf(PAGING_32, { physicalAddressBits, pse36, pse: false }),
       tablesOf(PAGING_32, { physicalAddressBits, pse36, pse: true }),
     ];
+    this.#paeTables = [
+      tablesOf(PAGING_PAE, { physicalAddressBits, nxe: false }),
+      tablesOf(PAGING_PAE, { physicalAddressBits, nxe: true }),
+    ];
     this.#pages = new ShadowPages(host);
-    this.#context = this.#contextOf({ paging: false, cr3: 0, wp: false, pse: false });
+    this.#context = this.#contextOf({ paging: false, cr3: 0, wp: false, pse: false, pae: null });
   }
 
   /**
    * Makes the shadow of the guest's present address space the active one and returns its root, for the processor's
-   * CR3. To be called whenever one of the values may have changed: MOV CR0, CR3 and CR4.
+   * CR3. To be called whenever one of the values may have changed: MOV CR0, CR3 and CR4, WRMSR IA32_EFER.
    */
   activate(paging: GuestPaging): HostPhysical {
     const pages = this.#pages;
     for (const page of pages.untraceable) pages.release(page);
+    this.#paging = { ...paging };
+    this.#context = this.#contextOf(paging);
+    if (paging.pae !== null) return this.#activatePae(paging, paging.pae);
     const kind = paging.paging ? SHADOW_KIND.DIRECTORY : SHADOW_KIND.IDENTITY;
     const subject = paging.paging ? pageNumber(paging.cr3) : 0;
     const role = paging.paging ? (paging.wp ? ROLE.WP : 0) | (paging.pse ? ROLE.PSE : 0) : 0;
-    const before = pages.active;
-    let root = pages.find(kind, subject, role);
-    if (root === null) {
-      this.#rootMisses++;
-      root = pages.create(kind, subject, role);
-    } else {
-      this.#rootHits++;
-    }
-    if (root !== before) this.#host.step("root-switch");
-    pages.active = root;
+    const before = pages.active[0] ?? null;
+    const root = this.#root(kind, subject, role);
+    if (pages.active.length > 1 || root !== before) this.#host.step("root-switch");
+    pages.active = [root];
     root.activated = ++this.#activations;
-    this.#paging = { ...paging };
-    this.#context = this.#contextOf(paging);
     return (root.frame * PAGE_SIZE) as HostPhysical;
+  }
+
+  /** A root for each pointer entry that is present, and the pointer table, whose address is the processor's CR3. */
+  #activatePae(paging: GuestPaging, { nxe, pdptes }: PaePaging): HostPhysical {
+    const pages = this.#pages;
+    const level = this.#paeTables[0].levels[0] as Level;
+    const role = ROLE.PAE | (paging.wp ? ROLE.WP : 0) | (nxe ? ROLE.NXE : 0);
+    const before = pages.active;
+    // One by one, so that none of the new ones is evicted for the next; the old ones may be.
+    pages.active = pdptes.map(() => null);
+    const activation = ++this.#activations;
+    for (const [n, [low, high]] of pdptes.entries()) {
+      if ((low & BITS.present) === 0) continue;
+      const root = this.#root(SHADOW_KIND.DIRECTORY, pageNumber(entryTarget(level, low, high)), role);
+      root.activated = activation;
+      pages.active = pages.active.map((other, index) => (index === n ? root : other));
+    }
+    const switched = before.length !== pdptes.length || pages.active.some((root, n) => root !== before[n]);
+    if (switched) this.#host.step("root-switch");
+    return pages.pointerTable();
+  }
+
+  #root(kind: number, subject: number, role: number): ShadowPage {
+    const root = this.#pages.find(kind, subject, role);
+    if (root !== null) {
+      this.#rootHits++;
+      return root;
+    }
+    this.#rootMisses++;
+    return this.#pages.create(kind, subject, role);
+  }
+
+  /** Whether the active shadow tables are in the format of PAE paging: what the processor must have in CR4. */
+  get usesPae(): boolean {
+    return this.#paging !== null && this.#paging.pae !== null;
   }
 
   /**
    * Handles a page fault that the processor took on the active shadow tables, at `linear` with `errorCode` (SDM
-   * vol. 3, 4.7; only W/R and U/S matter). Walks the guest's tables as its processor would, A and D flags included.
+   * vol. 3, 4.7; only W/R, U/S and I/D matter). Walks the guest's tables as its processor would, A and D flags included.
    */
   fault(linear: number, errorCode: number): ShadowFault {
-    const outcome = this.#resolve(linear, (errorCode & PF.WR) !== 0, (errorCode & PF.US) !== 0);
+    const outcome = this.#resolve(linear, errorCode);
     this.#faults[outcome.kind]++;
     return outcome;
   }
@@ -177,7 +245,10 @@ export class Shadow {
       if (traced === undefined) continue;
       const from = Math.max(address, guestPage * PAGE_SIZE);
       const to = Math.min(end, (guestPage + 1) * PAGE_SIZE);
-      for (let at = from - (from % 4); at < to; at += 4) this.#entryChanged(traced, at);
+      for (const bytes of ENTRY_SIZES) {
+        if (!traced.pages.some((page) => entryBytes(page.role) === bytes)) continue;
+        for (let at = from - (from % bytes); at < to; at += bytes) this.#entryChanged(traced, at, bytes);
+      }
       this.#countWrite(guestPage, traced);
     }
   }
@@ -185,12 +256,13 @@ export class Shadow {
   /** INVLPG: only what was made from tables outside RAM can be out of date. */
   invalidate(linear: number): void {
     const pages = this.#pages;
-    const root = pages.active;
+    const root = pages.activeRoot(linear);
     if (root === null || pages.untraceable.size === 0) return;
-    const directoryIndex = addressBits(linear, 22, 10);
+    const [directory, table] = this.#levels(root.role);
+    const directoryIndex = addressBits(linear, directory.indexLow, directory.indexBits);
     const child = pages.child(root, directoryIndex);
     if (child === null) return;
-    const index = addressBits(linear, 12, 10);
+    const index = addressBits(linear, table.indexLow, table.indexBits);
     if (pages.untraceable.has(root)) pages.unlink(root, directoryIndex);
     else if (pages.untraceable.has(child) && child.entries.has(index)) pages.zap(child, index);
   }
@@ -202,7 +274,7 @@ export class Shadow {
 
   /** Releases everything. `activate` comes next. */
   reset(): void {
-    for (const page of this.#pages.byFrame.values()) this.#pages.release(page);
+    this.#pages.reset();
     this.#paging = null;
   }
 
@@ -257,10 +329,12 @@ export class Shadow {
       root: pageNumber(paging.cr3) * PAGE_SIZE,
       writeProtect: paging.wp,
       globalPages: false,
-      fetchInErrorCode: false,
+      fetchInErrorCode: paging.pae?.nxe === true,
+      ...(paging.pae === null ? {} : { pdptes: paging.pae.pdptes }),
       memory: {
-        readTable(address) {
-          host.step("guest-level");
+        readTable(address, reason) {
+          // The second word of an entry comes with the first.
+          if (reason >= 0) host.step("guest-level");
           return host.readGuest32(address as GuestPhysical);
         },
         updateTable(address, value) {
@@ -274,37 +348,61 @@ export class Shadow {
     };
   }
 
-  #resolve(linear: number, write: boolean, user: boolean): ShadowFault {
+  /** Tables of the guest's format as a root with this role reads them. */
+  #tablesOf(role: number): Tables {
+    if ((role & ROLE.PAE) !== 0) return this.#paeTables[(role & ROLE.NXE) !== 0 ? 1 : 0];
+    return this.#tables[(role & ROLE.PSE) !== 0 ? 1 : 0];
+  }
+
+  /** The level of directories and that of tables. */
+  #levels(role: number): readonly [directory: Level, table: Level] {
+    const { levels } = this.#tablesOf(role);
+    return [levels[levels.length - 2] as Level, levels[levels.length - 1] as Level];
+  }
+
+  #resolve(linear: number, errorCode: number): ShadowFault {
     const paging = this.#paging;
-    const root = this.#pages.active;
-    if (paging === null || root === null) throw new Error("shadow: a fault while no root is active");
+    if (paging === null) throw new Error("shadow: a fault while no root is active");
+    const write = (errorCode & PF.WR) !== 0;
+    const user = (errorCode & PF.US) !== 0;
+    const root = this.#pages.activeRoot(linear);
     let address = linear as GuestPhysical;
     let kind: number = SHADOW_KIND.SPLIT;
     let subject = addressBits(linear, 22, 10);
     let role = IDENTITY_ROLE;
     let leaf = BITS.write | BITS.user | BITS.dirty;
+    let leafHigh = 0;
     if (paging.paging) {
-      const tables = this.#tables[paging.pse ? 1 : 0];
-      const access = (write ? WALK.WRITE : 0) | (user ? WALK.USER : 0);
+      const tables = paging.pae === null ? this.#tables[paging.pse ? 1 : 0] : this.#paeTables[paging.pae.nxe ? 1 : 0];
+      const access = (write ? WALK.WRITE : 0) | (user ? WALK.USER : 0) | ((errorCode & PF.ID) !== 0 ? WALK.FETCH : 0);
       const found = walk(tables, this.#context, linear, access);
       if (found.outcome !== WALK_OUTCOME.TRANSLATED) return { kind: "guest", errorCode: found.errorCode };
       address = (found.pageBase + lowBits(linear, found.pageShift)) as GuestPhysical;
       const large = found.pageShift !== 12;
-      const pde = found.entryLow[0] as number;
+      const at = tables.levels.length - 2;
+      const pde = found.entryLow[at] as number;
+      const pdeHigh = found.entryHigh[at] as number;
       kind = large ? SHADOW_KIND.SPLIT : SHADOW_KIND.TABLE;
-      subject = large ? addressBits(found.pageBase, 22, 18) : pageNumber((pde & -PAGE_SIZE) >>> 0);
-      role = childRole(pde, large, paging.wp);
-      leaf = found.entryLow[large ? 0 : 1] as number;
+      subject = large
+        ? pageNumberAt(found.pageBase, found.pageShift)
+        : pageNumber(entryTarget(tables.levels[at] as Level, pde, pdeHigh));
+      role = childRole(pde, pdeHigh, large, (root as ShadowPage).role);
+      leaf = found.entryLow[large ? at : at + 1] as number;
+      leafHigh = found.entryHigh[large ? at : at + 1] as number;
     }
+    if (root === null) throw new Error("shadow: a fault while no root is active");
+    const [directory, table] = this.#levels(root.role);
     const guestPage = pageNumber(address);
     const frame = this.#host.hostFrame(guestPage);
     // Stores to ROM are the bus's business: it loses them.
     if (frame === -1 || (write && !this.#host.isWritable(guestPage))) return { kind: "device", address };
-    const child = this.#ensureChild(root, addressBits(linear, 22, 10), kind, subject, role);
+    const directoryIndex = addressBits(linear, directory.indexLow, directory.indexBits);
+    const child = this.#ensureChild(root, directoryIndex, kind, subject, role);
     // Asked only now: making the path may have begun to trace the page, or stopped.
     if (write && this.isTraced(guestPage)) return { kind: "traced-write", address };
     const flags = this.#leafFlags(role, kind, leaf, guestPage, write && !user);
-    this.#pages.map(child, addressBits(linear, 12, 10), guestPage, frame, flags);
+    const index = addressBits(linear, table.indexLow, table.indexBits);
+    this.#pages.map(child, index, guestPage, frame, flags, leafHighWord(role, leafHigh));
     return HIDDEN;
   }
 
@@ -336,31 +434,32 @@ export class Shadow {
     return flags;
   }
 
-  /** Brings up to date what was made from the guest entry at `address`. */
-  #entryChanged(traced: TracedPage, address: number): void {
-    const entry = this.#host.readGuest32(address as GuestPhysical) | 0;
-    const index = addressBits(address, 2, 10);
+  /** Brings up to date what was made from the guest entry of `bytes` bytes at `address`. */
+  #entryChanged(traced: TracedPage, address: number, bytes: number): void {
+    const low = this.#host.readGuest32(address as GuestPhysical) | 0;
+    const high = bytes === 8 ? this.#host.readGuest32((address + 4) as GuestPhysical) | 0 : 0;
+    const index = (address % PAGE_SIZE) / bytes;
     // A shadow page may be released on the way, by a change in another that refers to it.
     for (const page of [...traced.pages]) {
-      if (!this.#pages.lives(page)) continue;
+      if (!this.#pages.lives(page) || entryBytes(page.role) !== bytes) continue;
       this.#host.step("examine");
-      if (page.kind === SHADOW_KIND.DIRECTORY) this.#directoryEntryChanged(page, index, entry);
-      else this.#tableEntryChanged(page, index, entry);
+      if (page.kind === SHADOW_KIND.DIRECTORY) this.#directoryEntryChanged(page, index, low, high);
+      else this.#tableEntryChanged(page, index, low, high);
     }
   }
 
   /** A PDE: the link stays if it would be made again, or goes; a new one is made if its shadow page exists. */
-  #directoryEntryChanged(page: ShadowPage, index: number, entry: number): void {
+  #directoryEntryChanged(page: ShadowPage, index: number, low: number, high: number): void {
     const pages = this.#pages;
-    const level = this.#tables[(page.role & ROLE.PSE) !== 0 ? 1 : 0].levels[0] as Level;
-    const large = (entry & level.large) !== 0;
-    const used = (entry & BITS.present) !== 0 && (entry & BITS.accessed) !== 0;
-    const usable = used && (entry & (large ? level.reservedLargeLow : level.reservedLow)) === 0;
+    const [level] = this.#levels(page.role);
+    const large = (low & level.large) !== 0;
+    const used = (low & BITS.present) !== 0 && (low & BITS.accessed) !== 0;
+    const usable = used && !reservedSet(level, large, low, high);
     const subject = large
-      ? addressBits(largePageBase(level, entry, 0), 22, 18)
-      : pageNumber((entry & -PAGE_SIZE) >>> 0);
+      ? pageNumberAt(largePageBase(level, low, high), level.pageShift)
+      : pageNumber(entryTarget(level, low, high));
     const kind = large ? SHADOW_KIND.SPLIT : SHADOW_KIND.TABLE;
-    const role = childRole(entry, large, (page.role & ROLE.WP) !== 0);
+    const role = childRole(low, high, large, page.role);
     const child = pages.child(page, index);
     if (child !== null) {
       if (usable && child.key === shadowKey(kind, subject, role)) return;
@@ -372,21 +471,25 @@ export class Shadow {
   }
 
   /** A PTE: what is no longer present or used goes; what is, is made as its next use would make it. */
-  #tableEntryChanged(page: ShadowPage, index: number, entry: number): void {
+  #tableEntryChanged(page: ShadowPage, index: number, low: number, high: number): void {
     const pages = this.#pages;
-    const guestPage = pageNumber((entry & -PAGE_SIZE) >>> 0);
-    const used = (entry & BITS.present) !== 0 && (entry & BITS.accessed) !== 0;
+    const [, level] = this.#levels(page.role);
+    const guestPage = pageNumber(entryTarget(level, low, high));
+    const used = (low & BITS.present) !== 0 && (low & BITS.accessed) !== 0 && !reservedSet(level, false, low, high);
     const frame = used ? this.#host.hostFrame(guestPage) : -1;
     if (frame === -1) {
       if (page.entries.has(index)) pages.zap(page, index);
       return;
     }
-    const flags = this.#leafFlags(page.role, page.kind, entry, guestPage, false);
+    const flags = this.#leafFlags(page.role, page.kind, low, guestPage, false);
+    const upper = leafHighWord(page.role, high);
     if (page.entries.get(index) === guestPage) {
-      const address = (page.frame * PAGE_SIZE + index * 4) as HostPhysical;
-      if ((this.#host.readTable(address) | 0) === ((frame << 12) | flags)) return;
+      const address = entryAddress(page, index);
+      const same = (this.#host.readTable(address) | 0) === ((frame << 12) | flags);
+      const wide = (page.role & ROLE.PAE) !== 0;
+      if (same && (!wide || (this.#host.readTable((address + 4) as HostPhysical) | 0) === upper)) return;
     }
-    pages.map(page, index, guestPage, frame, flags);
+    pages.map(page, index, guestPage, frame, flags, upper);
   }
 
   /** Counts a store to a traced page, and stops tracing a page that is evidently no table any more. */
@@ -407,12 +510,25 @@ export class Shadow {
   }
 }
 
-/** Role of the shadow page under a guest PDE. */
-function childRole(pde: number, large: boolean, wp: boolean): number {
+/** Role of the shadow page under a guest PDE, whose directory has role `root`. */
+function childRole(low: number, high: number, large: boolean, root: number): number {
   return (
-    ((pde & BITS.write) !== 0 ? ROLE.WRITE : 0) |
-    ((pde & BITS.user) !== 0 ? ROLE.USER : 0) |
-    (large && (pde & BITS.dirty) !== 0 ? ROLE.DIRTY : 0) |
-    (wp ? ROLE.WP : 0)
+    ((low & BITS.write) !== 0 ? ROLE.WRITE : 0) |
+    ((low & BITS.user) !== 0 ? ROLE.USER : 0) |
+    (large && (low & BITS.dirty) !== 0 ? ROLE.DIRTY : 0) |
+    (high < 0 ? ROLE.NX : 0) |
+    (root & INHERITED_ROLE)
   );
+}
+
+/** Upper word of a leaf under `role`, whose last guest entry has this upper word, which nothing reserved is in. */
+function leafHighWord(role: number, high: number): number {
+  return (role & ROLE.NX) !== 0 || high < 0 ? LEAF_NO_EXECUTE : 0;
+}
+
+function reservedSet(level: Level, large: boolean, low: number, high: number): boolean {
+  const reserved = large
+    ? (low & level.reservedLargeLow) | (high & level.reservedLargeHigh)
+    : (low & level.reservedLow) | (high & level.reservedHigh);
+  return reserved !== 0;
 }

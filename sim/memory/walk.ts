@@ -107,9 +107,10 @@ export class WalkResult {
   readonly referenceAddress = new Float64Array(MAX_REFERENCES);
   /** Entries whose A or D flag was set by this walk. */
   updates = 0;
-  /** Entries used, by level: where they are, their low words, whether the second stage lets them be written. */
+  /** Entries used, by level: where they are, their words, whether the second stage lets them be written. */
   readonly entryAddress = new Float64Array(MAX_LEVELS);
   readonly entryLow = new Int32Array(MAX_LEVELS);
+  readonly entryHigh = new Int32Array(MAX_LEVELS);
   readonly entryGuestAddress = new Float64Array(MAX_LEVELS);
   readonly entryWritable = new Uint8Array(MAX_LEVELS);
 }
@@ -145,6 +146,11 @@ function resolve(
   result.secondStageAddress = address;
   result.secondStageTable = table;
   return null;
+}
+
+/** Physical address of the table or the small page that an entry refers to. */
+export function entryTarget(level: Level, low: number, high: number): number {
+  return ((low & level.addressLow) >>> 0) + ((high & level.addressHigh) >>> 0) * 2 ** 32;
 }
 
 /** Physical address of the large page that an entry maps. */
@@ -187,7 +193,7 @@ export function walk(tables: Tables, context: WalkContext, address: number, acce
       [low, high] = (context.pdptes as readonly (readonly [number, number])[])[index] as readonly [number, number];
       if ((low & bits.present) === 0) return fault(result, WALK_OUTCOME.NOT_PRESENT, n, accessCode);
       result.entryAddress[n] = -1;
-      table = ((low & level.addressLow) >>> 0) + ((high & level.addressHigh) >>> 0) * 2 ** 32;
+      table = entryTarget(level, low, high);
       continue;
     }
     let entry = table + index * tables.entryBytes;
@@ -213,6 +219,7 @@ export function walk(tables: Tables, context: WalkContext, address: number, acce
     }
     result.entryAddress[n] = entry;
     result.entryLow[n] = low;
+    result.entryHigh[n] = high;
     writable &&= (low & bits.write) !== 0;
     userPage &&= bits.user === 0 || (low & bits.user) !== 0;
     readable &&= bits.read === 0 || (low & bits.read) !== 0;
@@ -220,12 +227,10 @@ export function walk(tables: Tables, context: WalkContext, address: number, acce
     if (level.leaf || large) {
       last = n;
       pageShift = level.pageShift;
-      pageBase = large
-        ? largePageBase(level, low, high)
-        : ((low & level.addressLow) >>> 0) + ((high & level.addressHigh) >>> 0) * 2 ** 32;
+      pageBase = large ? largePageBase(level, low, high) : entryTarget(level, low, high);
       break;
     }
-    table = ((low & level.addressLow) >>> 0) + ((high & level.addressHigh) >>> 0) * 2 ** 32;
+    table = entryTarget(level, low, high);
   }
 
   // SDM vol. 3, 4.6: writes need R/W in all entries, except for the supervisor when CR0.WP is 0 (never under EPT).

@@ -3,8 +3,8 @@
  * that walks the shadow tables with the project's walker, CR0.WP set, no TLB, and asks the shadow about each fault.
  */
 import type { GuestPhysical, HostPhysical } from "../../sim/memory/address.ts";
-import { PAGING_32, tablesOf } from "../../sim/memory/page-tables.ts";
-import { type GuestPaging, Shadow, type ShadowOptions } from "../../sim/memory/shadow.ts";
+import { PAGING_32, PAGING_PAE, tablesOf } from "../../sim/memory/page-tables.ts";
+import { type GuestPaging, type PaePaging, Shadow, type ShadowOptions } from "../../sim/memory/shadow.ts";
 import type { ShadowHost, ShadowStep } from "../../sim/memory/shadow-host.ts";
 import {
   FIRST_STAGE_REASONS,
@@ -32,10 +32,13 @@ export type Outcome =
 export interface Access {
   readonly write?: boolean;
   readonly user?: boolean;
+  readonly fetch?: boolean;
 }
 
 const FEATURES = { physicalAddressBits: 36, pse36: true };
 const HARDWARE_TABLES = tablesOf(PAGING_32, { physicalAddressBits: 32 });
+/** The processor has IA32_EFER.NXE set whatever the guest has there. */
+const HARDWARE_PAE_TABLES = tablesOf(PAGING_PAE, { physicalAddressBits: 32, nxe: true });
 const RETRIES = 20;
 
 export class FakeGuest implements ShadowHost {
@@ -52,7 +55,9 @@ export class FakeGuest implements ShadowHost {
   readonly options: ShadowOptions;
   shadow: Shadow;
   root = 0;
-  paging: GuestPaging = { paging: false, cr3: 0, wp: true, pse: true };
+  paging: GuestPaging = { paging: false, cr3: 0, wp: true, pse: true, pae: null };
+  /** Faults of the guest by error code, as counters. */
+  readonly codes: Record<string, number> = {};
   /** Kinds of faults that the shadow handled, in order. */
   readonly faults: string[] = [];
 
@@ -130,6 +135,14 @@ export class FakeGuest implements ShadowHost {
     this.dma(page * 4096 + index * 4, value, 4);
   }
 
+  /** The pointer entries at an address, as MOV to CR3 loads them; null: it is #GP(0). */
+  pdptes(address: number): PaePaging["pdptes"] | null {
+    const words = Array.from({ length: 8 }, (_, n) => this.peek(address + 4 * n));
+    const pairs = [0, 2, 4, 6].map((n) => [words[n] as number, words[n + 1] as number] as const);
+    const bad = pairs.some(([low, high]) => (low & 1) !== 0 && ((low & 0x1e6) !== 0 || high >>> 4 !== 0));
+    return bad ? null : pairs;
+  }
+
   // The guest's processor.
 
   activate(change: Partial<GuestPaging>): void {
@@ -144,7 +157,11 @@ export class FakeGuest implements ShadowHost {
       if (typeof hardware !== "number") return hardware;
       const fault = this.shadow.fault(linear, hardware);
       this.faults.push(fault.kind);
-      if (fault.kind === "guest") return { kind: "fault", errorCode: fault.errorCode };
+      if (fault.kind === "guest") {
+        const name = `code.${fault.errorCode}`;
+        this.codes[name] = (this.codes[name] ?? 0) + 1;
+        return { kind: "fault", errorCode: fault.errorCode };
+      }
       if (fault.kind === "device") return { kind: "device", address: fault.address };
       if (fault.kind === "traced-write") {
         const frame = this.hostFrame(Math.floor(fault.address / 4096));
@@ -212,25 +229,42 @@ export class FakeGuest implements ShadowHost {
   /** The emulator's translation: by the guest's own tables, A and D included. */
   guestWalk(linear: number, access: Access): number | Outcome {
     if (!this.paging.paging) return linear;
-    const tables = tablesOf(PAGING_32, { ...FEATURES, pse: this.paging.pse });
-    const result = walk(
-      tables,
-      this.#context(Math.floor(this.paging.cr3 / 4096) * 4096, this.paging.wp, true),
-      linear,
-      bits(access),
-    );
+    const { cr3, wp, pse, pae } = this.paging;
+    const tables =
+      pae === null ? tablesOf(PAGING_32, { ...FEATURES, pse }) : tablesOf(PAGING_PAE, { ...FEATURES, nxe: pae.nxe });
+    const context = this.#context(Math.floor(cr3 / 4096) * 4096, wp, true);
+    const result = walk(tables, pae === null ? context : { ...context, ...fromPae(pae) }, linear, bits(access));
     if (result.outcome !== WALK_OUTCOME.TRANSLATED) return { kind: "fault", errorCode: result.errorCode };
     return result.pageBase + (linear % 2 ** result.pageShift);
   }
 
   #hardwareWalk(linear: number, access: Access): number | Outcome {
-    const result = walk(HARDWARE_TABLES, this.#context(this.root, true, false), linear, bits(access));
+    const context = this.#context(this.root, true, false);
+    const result = this.shadow.usesPae
+      ? walk(
+          HARDWARE_PAE_TABLES,
+          { ...context, ...fromPae({ nxe: true, pdptes: this.#hardwarePdptes() }) },
+          linear,
+          bits(access),
+        )
+      : walk(HARDWARE_TABLES, context, linear, bits(access) & ~WALK.FETCH);
     if (result.outcome !== WALK_OUTCOME.TRANSLATED) {
       if ((result.errorCode & PF.RSVD) !== 0) throw new Error("a shadow entry with reserved bits");
       return result.errorCode;
     }
     if (result.updates !== 0) throw new Error("the processor had to set A or D in a shadow entry");
     return { kind: "ram", frame: result.pageBase / 4096, offset: linear % 4096 };
+  }
+
+  /** The processor's registers, as a VM entry loads them from the pointer table at its CR3. */
+  #hardwarePdptes(): PaePaging["pdptes"] {
+    if (this.root % 32 !== 0) throw new Error("a pointer table that is not aligned");
+    const at = this.root / 4;
+    return [0, 2, 4, 6].map((n) => {
+      const low = this.memory[at + n] as number;
+      if ((low & 0xffe) !== 0 || this.memory[at + n + 1] !== 0) throw new Error("a VM entry would fail by its PDPTEs");
+      return [low, 0] as const;
+    });
   }
 
   #context(root: number, writeProtect: boolean, guest: boolean): WalkContext {
@@ -264,5 +298,13 @@ export function byteOf(value: number, i: number): number {
 }
 
 function bits(access: Access): number {
-  return (access.write === true ? WALK.WRITE : 0) | (access.user === true ? WALK.USER : 0);
+  return (
+    (access.write === true ? WALK.WRITE : 0) |
+    (access.user === true ? WALK.USER : 0) |
+    (access.fetch === true ? WALK.FETCH : 0)
+  );
+}
+
+function fromPae({ nxe, pdptes }: PaePaging): Pick<WalkContext, "fetchInErrorCode" | "pdptes"> & object {
+  return { fetchInErrorCode: nxe, pdptes };
 }

@@ -2,7 +2,8 @@
  * The guest's CR0, CR3 and CR4 and what the processor has in their place: the guest sees its own through the read
  * shadows; the processor runs with the bits that its VT-x demands, and with the root of a shadow page table in CR3.
  */
-import { CELL, type CpuState, CR0, CR4 } from "../../cpu/state.ts";
+import { CELL, type CpuState, CR0, CR4, EFER } from "../../cpu/state.ts";
+import { usesPae } from "../../cpu/system/pdptes.ts";
 import { FIELD } from "../../cpu/vmx/fields.ts";
 import type { Shadow } from "../../memory/shadow.ts";
 import type { VmcsPort } from "./guest-registers.ts";
@@ -15,15 +16,20 @@ export function processorCr0(guest: number): number {
   return guest | CR0.PG | CR0.NE | CR0.WP;
 }
 
-/** Shadow tables have 4 KB pages only; PGE is of no use where every entry flushes; DE and TSD are the guest's. */
-export function processorCr4(guest: number): number {
-  return (guest & ~(CR4.PAE | CR4.PGE | CR4.PSE)) | CR4.VMXE;
+/**
+ * PAE as the shadow tables' format has it, which is the guest's while it has paging on; they have 4 KB pages only; PGE is
+ * of no use where every entry flushes; DE and TSD are the guest's.
+ */
+export function processorCr4(guest: number, pae: boolean): number {
+  return (guest & ~(CR4.PAE | CR4.PGE | CR4.PSE)) | CR4.VMXE | (pae ? CR4.PAE : 0);
 }
 
 export interface SavedControlRegisters {
   /** CR0 and CR4 as the VMCS has them; null before they were written. */
   readonly cr0: number | null;
   readonly cr4: number | null;
+  /** CR4.PAE of the processor. */
+  readonly pae: boolean;
   readonly stale: boolean;
 }
 
@@ -31,17 +37,16 @@ export class ControlRegisters {
   readonly #virtual: CpuState;
   readonly #shadow: Shadow;
   readonly #vmcs: VmcsPort;
-  readonly #unmodelled: (detail: string) => void;
   #writtenCr0: number | null = null;
   #writtenCr4: number | null = null;
+  #writtenPae = false;
   /** The guest's translation changed while it was emulated: the shadow's root is another. */
   #stale = false;
 
-  constructor(virtual: CpuState, shadow: Shadow, vmcs: VmcsPort, unmodelled: (detail: string) => void) {
+  constructor(virtual: CpuState, shadow: Shadow, vmcs: VmcsPort) {
     this.#virtual = virtual;
     this.#shadow = shadow;
     this.#vmcs = vmcs;
-    this.#unmodelled = unmodelled;
   }
 
   /**
@@ -51,15 +56,14 @@ export class ControlRegisters {
   translationChanged(): void {
     this.#stale = false;
     const state = this.#virtual;
-    if ((state.cr4 & CR4.PAE) !== 0 && (state.cr0 & CR0.PG) !== 0) {
-      this.#unmodelled("shadow page tables of PAE paging");
-      return;
-    }
+    const efer = state.get(CELL.efer);
+    const pae = usesPae(state.cr0, state.cr4, efer);
     const root = this.#shadow.activate({
       paging: (state.cr0 & CR0.PG) !== 0,
       cr3: state.get(CELL.cr3),
       wp: (state.cr0 & CR0.WP) !== 0,
       pse: (state.cr4 & CR4.PSE) !== 0,
+      pae: pae ? { nxe: (efer & EFER.NXE) !== 0, pdptes: state.pdptes() } : null,
     });
     this.#vmcs.write(FIELD.guestCr3, root);
   }
@@ -85,20 +89,21 @@ export class ControlRegisters {
       this.#vmcs.write(FIELD.guestCr0, processorCr0(cr0));
       this.#vmcs.write(FIELD.cr0Shadow, cr0);
     }
-    if (cr4 !== this.#writtenCr4) {
-      this.#writtenCr4 = cr4;
-      this.#vmcs.write(FIELD.guestCr4, processorCr4(cr4));
-      this.#vmcs.write(FIELD.cr4Shadow, cr4);
-    }
+    const pae = this.#shadow.usesPae;
+    if (cr4 !== this.#writtenCr4 || pae !== this.#writtenPae) this.#vmcs.write(FIELD.guestCr4, processorCr4(cr4, pae));
+    if (cr4 !== this.#writtenCr4) this.#vmcs.write(FIELD.cr4Shadow, cr4);
+    this.#writtenCr4 = cr4;
+    this.#writtenPae = pae;
   }
 
   save(): SavedControlRegisters {
-    return { cr0: this.#writtenCr0, cr4: this.#writtenCr4, stale: this.#stale };
+    return { cr0: this.#writtenCr0, cr4: this.#writtenCr4, pae: this.#writtenPae, stale: this.#stale };
   }
 
   restore(saved: SavedControlRegisters): void {
     this.#writtenCr0 = saved.cr0;
     this.#writtenCr4 = saved.cr4;
+    this.#writtenPae = saved.pae;
     this.#stale = saved.stale;
   }
 }

@@ -68,7 +68,7 @@ export class EntryConditions {
 /** Fields as the monitor would write them for the virtual processor. */
 class IntendedVmcs implements CheckedFields {
   readonly pointer = NO_POINTER;
-  /** Not looked at: the checks that read memory are of a link pointer, and of PAE, which shadow tables do not use. */
+  /** Not looked at: the checks that read memory are of a link pointer, and of PDPTEs, which are the monitor's own. */
   readonly memory = { read32: (): number => 0, write32: (): void => undefined };
   readonly #virtual: CpuState;
 
@@ -81,7 +81,7 @@ class IntendedVmcs implements CheckedFields {
       case FIELD.guestCr0:
         return processorCr0(this.#virtual.cr0) >>> 0;
       case FIELD.guestCr4:
-        return processorCr4(this.#virtual.cr4) >>> 0;
+        return processorCr4(this.#virtual.cr4, false) >>> 0;
       case FIELD.linkPointer:
         return 0xffffffff;
       default: {

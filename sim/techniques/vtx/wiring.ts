@@ -160,9 +160,7 @@ export function wire(given: VtxParts): MonitorParts {
   guestMemory.shadow = shadow;
   const env = new VirtualEnvironment(guestProfile, virtual, guestMemory);
   const guest = new GuestRegisters(virtual, core.state, vmcs);
-  const controlRegisters = new ControlRegisters(virtual, shadow, vmcs, (detail) => {
-    end({ ...place(), kind: "unmodelled", detail });
-  });
+  const controlRegisters = new ControlRegisters(virtual, shadow, vmcs);
   const timer = new PhysicalTimer(port, guestMemory, ledger.clock, given.busClock);
   const controls = new ProcessorControls(vmcs, virtual);
   const events = new EventInjection({

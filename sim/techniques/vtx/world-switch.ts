@@ -3,9 +3,14 @@
  * and sleep while the guest is in HLT. Every exit: 7 registers saved, ten fields read by VMREAD, the handler, virtual
  * devices and interrupts looked after, an event in delivery re-injected, changed fields written by VMWRITE, registers
  * restored, VMRESUME.
+ *
+ * The monitor runs with IA32_EFER.NXE set where there is execute-disable, and so does its guest, whose own IA32_EFER is
+ * the virtual processor's alone: VT-x of the first generation does not switch it, and the shadow tables make up for
+ * what the guest has there (KVM did the same; Xen wrote the MSR between guests).
  */
 import { costTicks, type Profile } from "../../cpu/profiles/profile.ts";
-import { CELL, CR0, FLAG } from "../../cpu/state.ts";
+import { CELL, CR0, EFER, FLAG } from "../../cpu/state.ts";
+import { executeDisable } from "../../cpu/system/msr.ts";
 import { FIELD } from "../../cpu/vmx/fields.ts";
 import { exitReasonName, REASON } from "../../cpu/vmx/reasons.ts";
 import { EVERYTHING } from "../emulate.ts";
@@ -34,6 +39,7 @@ export class WorldSwitch {
     guest.putProcessorRegisters();
     world.enter(state);
     state.set(CELL.featureControl, 5);
+    state.set(CELL.efer, executeDisable(state, core.env.profile) ? EFER.NXE : 0);
     core.mmu.pagingChanged();
   }
 
