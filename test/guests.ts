@@ -118,7 +118,8 @@ function onQemu(image: string, what: readonly string[]): QemuRun {
   const result = spawnSync(
     qemu,
     [
-      ...[...what, "-no-reboot", "-nodefaults", "-accel", "tcg"],
+      // Its plain 32-bit processor, with execute-disable and 36 bits of physical address.
+      ...[...what, "-no-reboot", "-nodefaults", "-accel", "tcg", "-cpu", "qemu32,+nx,+pse36"],
       ...["-display", "none", "-serial", "stdio"],
       ...["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"],
     ],
