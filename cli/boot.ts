@@ -132,6 +132,7 @@ async function run(
   const close = watched
     ? openTerminal(environment.console, {
         send: (bytes) => session.sendSerial(bytes),
+        type: (keys) => session.sendKeys(keys),
         quit: () => {
           quits = true;
         },

@@ -81,11 +81,13 @@ function commandLine(argv: readonly string[], environment: Environment, act: Act
           .positional("image", {
             type: "string",
             demandOption: true,
-            describe: "workload (name) or image file: multiboot, ELF32 or flat",
+            describe: "workload (name) or image file: disk, Linux, multiboot, ELF32, flat code",
           })
           .example("$0 boot kernel", "the guest kernel's own test, on bare hardware")
           .example("$0 boot my.elf -t vtx --trace exits.jsonl", "with a line of JSON for every VM exit")
-          .example("$0 boot code.bin --load-address 0x100000", "flat code"),
+          .example("$0 boot disk.img -m 128M --screen", "a disk with its boot loader; the screen at the end")
+          .example('$0 boot bzImage --initrd rd.gz --append "console=ttyS0"', "a Linux kernel")
+          .example("$0 boot kernel.elf --gdb", "waits for gdb's target remote :1234 (docs/GUESTS.md)"),
       (options) => act(async () => (await import("./boot.ts")).bootCommand(options, argv, environment))(),
     )
     .command(

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { terminalKeys } from "../../cli/terminal.ts";
 import { run } from "./environment.ts";
 import { CONSOLE_GUEST, SYMBOL } from "./guest.ts";
 
@@ -63,7 +64,18 @@ test("piped input is sent with --stdin, and not without", async () => {
 test("the interactive console sends what is typed, and Ctrl-A is ours", async () => {
   let type: (bytes: Uint8Array) => void = () => undefined;
   let open = false;
-  const typed = ["ann\r", "\u0001c", "\u0001\u0001\r", "\u0001h", "\u0001s", "\u0001x"];
+  const typed = [
+    "ann\r",
+    "keys\r",
+    "\u0001k",
+    "x\r",
+    "\u0001k",
+    "\u0001c",
+    "\u0001\u0001\r",
+    "\u0001h",
+    "\u0001s",
+    "\u0001x",
+  ];
   const console = {
     interactive: true,
     listen(heard: (bytes: Uint8Array) => void) {
@@ -80,7 +92,7 @@ test("the interactive console sends what is typed, and Ctrl-A is ours", async ()
   }, 40);
   const answer = await run(["boot", CONSOLE_GUEST, "--memory", "4"], { real: true, console });
   clearInterval(timer);
-  expect(answer.out).toBe("login: ann\r\nhello, ann\r\n# \u0001\r\n\u0001?\r\n# \n");
+  expect(answer.out).toBe("login: ann\r\nhello, ann\r\n# keys\r\ntype: 2d ad 1c 9c \r\n# \u0001\r\n\u0001?\r\n# \n");
   expect(answer.err).toContain("the serial console; Ctrl-A x ends the run");
   expect(answer.err).toMatch(/\nat 0008:001\w{5}, 32-bit protected mode, CPL 0\neax /);
   expect(answer.err).toContain("Ctrl-A h  this help");
@@ -88,6 +100,16 @@ test("the interactive console sends what is typed, and Ctrl-A is ours", async ()
   expect(answer.err).toContain("ended as asked");
   expect(answer.status).toBe(0);
   expect(open).toBe(false);
+});
+
+test("what is typed on a terminal is keys of the keyboard, too", () => {
+  const names = (typed: string) =>
+    terminalKeys(typed)
+      .filter(({ down }) => down)
+      .map(({ name }) => name);
+  expect(names("aB<")).toEqual(["a", "left-shift", "B", "left-shift", "<"]);
+  expect(names("\u001b[A\u001b[3~\u001bOP\u001b")).toEqual(["up", "delete", "f1", "\u001b"]);
+  expect(names("\u0003\r\u007f")).toEqual(["left-control", "c", "\r", "\u007f"]);
 });
 
 test("a bad end is followed by where the guest is: mode, registers, instructions", async () => {
