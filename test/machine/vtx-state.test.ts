@@ -1,6 +1,6 @@
 // Guest state that neither the VMCS nor the processor holds for the monitor, and events that only an emulated
 // instruction gives it to inject.
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { bare, PLACE, Program } from "./assemble.ts";
 import { emptyMachine, guestWord, LIMIT, type Rig } from "./rig.ts";
 
@@ -86,4 +86,27 @@ test.each(TECHNIQUES)("under %s an INT that is fetched through a closed gate A20
   write(0x600, ...close, ...call, ...open, ...back);
   expect(rig.machine.run(LIMIT)).toEqual({ kind: "exit", status: 0 });
   expect(guestWord(rig.machine, VALUES)).toBe(1);
+});
+
+describe.each([
+  ["native", { technique: "native" }],
+  ["vtx", { technique: "vtx" }],
+  ["vtx, emulated", { technique: "vtx", emulateAlways: true }],
+] as const)("under %s", (how, setup) => {
+  test("an NMI interrupts whatever runs, and another one waits for its IRET", () => {
+    const COMMAND = 0xfee00300;
+    const program = new Program().mov("eax", 0x4400).store(COMMAND, "eax"); // an NMI to processor 0
+    program.label("wait").code(0x83, 0x3d, 0x00, 0x60, 0, 0, 2, 0x75, 0xf7); // CMP DWORD [6000h], 2; JNE wait
+    program.label("end").exit();
+    program.label("handler 2").code(0x50, 0xff, 0x05, 0x00, 0x60, 0, 0); // PUSH EAX; INC DWORD [6000h]
+    program.code(0x83, 0x3d, 0x00, 0x60, 0, 0, 1, 0x75, 0x19); // CMP DWORD [6000h], 1; JNE to POP EAX
+    program.mov("eax", 0x4400).store(COMMAND, "eax").code(0x90, 0x90);
+    program.load("eax", VALUES); // still 1
+    program.store(VALUES + 4, "eax").code(0x58, 0xcf); // POP EAX; IRET
+    const rig = bare({ ...setup, program, vectors: [2] });
+    expect(rig.machine.run(LIMIT * 10)).toEqual({ kind: "exit", status: 0 });
+    expect(guestWord(rig.machine, VALUES)).toBe(2);
+    expect(guestWord(rig.machine, VALUES + 4)).toBe(1);
+    if (how === "vtx") expect(rig.machine.technique.counters()["emulation.entries"]).toBeGreaterThan(0);
+  });
 });
