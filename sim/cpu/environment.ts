@@ -83,7 +83,7 @@ export interface Environment {
  */
 export interface Intercepts {
   /** An instruction whose exit needs only its basic exit reason (CPUID, HLT, INVD, RDTSC, RDPMC, PAUSE, VMX instructions...). */
-  instruction(basicReason: number, qualification: number): boolean;
+  instruction(basicReason: number, qualification: number, information?: number): boolean;
   /** INVLPG with its linear address. */
   invlpg(linear: number): boolean;
   /** IN, OUT, INS, OUTS. `linear` is the memory operand of a string form, 0 otherwise. */
@@ -139,8 +139,11 @@ export interface VmxInstructions {
   vmcall(): void;
   /** Between VMXON and VMXOFF. */
   readonly inOperation: boolean;
-  /** Checks that come before an instruction's operands: #UD, its exit, #GP(0); false when one of them ended it. */
-  permits(basicReason: number): boolean;
+  /**
+   * Checks that come before an instruction's operands: #UD, its exit with what it records about operands, #GP(0); false
+   * when one of them ended it.
+   */
+  permits(basicReason: number, qualification?: number, information?: number): boolean;
   /** Whether CR0 or CR4 may hold a value now: VMX operation fixes some bits, and MOV CR is #GP(0) (SDM vol. 3, 24.8). */
   supportsCr?(cr: 0 | 4, value: number): boolean;
 }

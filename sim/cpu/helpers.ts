@@ -56,13 +56,17 @@ function vmcsPointer(state: CpuState, env: Environment, u: MicroOp): number | nu
   return (second >>> 0) * 4294967296 + (first >>> 0);
 }
 
-/** A VMX instruction: #UD where there is no VMX or no VMX operation, its exit, #GP(0), all before its operand. */
-function vmxPermits(state: CpuState, env: Environment, reason: number): boolean {
+/**
+ * A VMX instruction: #UD where there is no VMX or no VMX operation, its exit, #GP(0), all before its operand. u.w is the
+ * cell of what the exit records about operands (lift/vmx-information.ts), 0 without any.
+ */
+function vmxPermits(state: CpuState, env: Environment, reason: number, u: MicroOp | null = null): boolean {
   if (env.vmx === null) {
     raise(state, VECTOR.UD);
     return false;
   }
-  return env.vmx.permits(reason);
+  const cell = u?.w ?? 0;
+  return cell === 0 ? env.vmx.permits(reason) : env.vmx.permits(reason, low(state, cell), low(state, cell + 2));
 }
 
 function softwareEvent(state: CpuState, vector: number, kind: number): void {
@@ -227,7 +231,7 @@ const HELPER_TABLE = {
   fxrstor: (state, env, u) => fxrstor(state, env, u),
   // ---- VMX ----
   vmxon: (state, env, u) => {
-    if (!vmxPermits(state, env, REASON.vmxon)) return;
+    if (!vmxPermits(state, env, REASON.vmxon, u)) return;
     // In VMX operation it fails without looking at its operand.
     const pointer = env.vmx?.inOperation === true ? 0 : vmcsPointer(state, env, u);
     if (pointer !== null) env.vmx?.vmxon(pointer);
@@ -236,17 +240,17 @@ const HELPER_TABLE = {
     if (vmxPermits(state, env, REASON.vmxoff)) env.vmx?.vmxoff();
   },
   vmclear: (state, env, u) => {
-    if (!vmxPermits(state, env, REASON.vmclear)) return;
+    if (!vmxPermits(state, env, REASON.vmclear, u)) return;
     const pointer = vmcsPointer(state, env, u);
     if (pointer !== null) env.vmx?.vmclear(pointer);
   },
   vmptrld: (state, env, u) => {
-    if (!vmxPermits(state, env, REASON.vmptrld)) return;
+    if (!vmxPermits(state, env, REASON.vmptrld, u)) return;
     const pointer = vmcsPointer(state, env, u);
     if (pointer !== null) env.vmx?.vmptrld(pointer);
   },
   vmptrst: (state, env, u) => {
-    if (!vmxPermits(state, env, REASON.vmptrst)) return;
+    if (!vmxPermits(state, env, REASON.vmptrst, u)) return;
     const linear = linearAddress(state, u.x, low(state, u.a), 8, true);
     if (linear < 0) return;
     env.probe(linear, 8, ACCESS.WRITE);
@@ -257,7 +261,7 @@ const HELPER_TABLE = {
   },
   /** a: encoding; d: destination register, or with b = 1 the offset of a memory operand in segment x. */
   vmread: (state, env, u) => {
-    if (!vmxPermits(state, env, REASON.vmread)) return;
+    if (!vmxPermits(state, env, REASON.vmread, u)) return;
     const linear = u.b === 1 ? linearAddress(state, u.x, low(state, u.d), 4, true) : 0;
     if (linear < 0) return;
     if (u.b === 1) env.probe(linear, 4, ACCESS.WRITE);
@@ -269,7 +273,7 @@ const HELPER_TABLE = {
   },
   /** d: encoding; a: value, or with b = 1 the offset of a memory operand in segment x. */
   vmwrite: (state, env, u) => {
-    if (!vmxPermits(state, env, REASON.vmwrite)) return;
+    if (!vmxPermits(state, env, REASON.vmwrite, u)) return;
     let value = low(state, u.a);
     if (u.b === 1) {
       const linear = linearAddress(state, u.x, value, 4, false);

@@ -13,6 +13,7 @@ import { liftMov } from "./arithmetic.ts";
 import { liftCall, liftJump, liftPop, liftPush, operandBits } from "./control-flow.ts";
 import { type Lifter, registerCell, registerWidth } from "./lifter.ts";
 import { type Rule, type RuleTable, UNDEFINED } from "./rule.ts";
+import { vmxInformation } from "./vmx-information.ts";
 
 /** A helper without operands. */
 function plain(helper: HelperName, cost: CostName | null, facts: Partial<Rule> = {}): Rule {
@@ -223,6 +224,16 @@ const popFlags: Rule = {
 /** Facts that VMX instructions share: outside VMX operation #UD, in non-root operation an exit. */
 const vmx = (exits: string): Partial<Rule> => ({ privileged: "cpl0", exits, endsBlock: true });
 
+/** A VMX instruction whose operand is a pointer in memory. */
+function vmxPointer(helper: HelperName, exits: string): Rule {
+  return {
+    cost: null,
+    memoryIncluded: true,
+    ...vmx(exits),
+    lift: (l) => l.helper(helper, { w: vmxInformation(l, 0, -1), a: l.address(), x: l.segment(), c: l.length }),
+  };
+}
+
 export const SYSTEM: RuleTable = {
   Nop: { cost: "nop", lift: liftNop },
   Reservednop: { cost: "nop", lift: () => undefined },
@@ -321,19 +332,20 @@ export const SYSTEM: RuleTable = {
       l.helper("sysexit");
     },
   },
-  Vmxon: onMemory("vmxon", null, vmx("vmxon")),
+  Vmxon: vmxPointer("vmxon", "vmxon"),
   Vmxoff: plain("vmxoff", null, vmx("vmxoff")),
-  Vmclear: onMemory("vmclear", null, vmx("vmclear")),
-  Vmptrld: onMemory("vmptrld", null, vmx("vmptrld")),
-  Vmptrst: onMemory("vmptrst", null, vmx("vmptrst")),
+  Vmclear: vmxPointer("vmclear", "vmclear"),
+  Vmptrld: vmxPointer("vmptrld", "vmptrld"),
+  Vmptrst: vmxPointer("vmptrst", "vmptrst"),
   Vmread: {
     cost: null,
     ...vmx("vmread"),
     lift(l) {
       // The destination is written by the helper: on VMfail it stays as it was.
       const a = l.read(1);
-      if (l.isMemory(0)) l.helper("vmread", { d: l.address(), a, x: l.segment(), b: 1, c: l.length });
-      else l.helper("vmread", { d: registerCell(l.instruction.op0Register), a, b: 0, c: l.length });
+      const w = vmxInformation(l, 0, 1);
+      if (l.isMemory(0)) l.helper("vmread", { w, d: l.address(), a, x: l.segment(), b: 1, c: l.length });
+      else l.helper("vmread", { w, d: registerCell(l.instruction.op0Register), a, b: 0, c: l.length });
     },
   },
   Vmwrite: {
@@ -341,8 +353,9 @@ export const SYSTEM: RuleTable = {
     ...vmx("vmwrite"),
     lift(l) {
       const d = registerCell(l.instruction.op0Register);
-      if (l.isMemory(1)) l.helper("vmwrite", { d, a: l.address(), x: l.segment(), b: 1, c: l.length });
-      else l.helper("vmwrite", { d, a: registerCell(l.instruction.op1Register), b: 0, c: l.length });
+      const w = vmxInformation(l, 1, 0);
+      if (l.isMemory(1)) l.helper("vmwrite", { w, d, a: l.address(), x: l.segment(), b: 1, c: l.length });
+      else l.helper("vmwrite", { w, d, a: registerCell(l.instruction.op1Register), b: 0, c: l.length });
     },
   },
   Vmlaunch: {

@@ -145,10 +145,10 @@ export class NonRoot implements Intercepts {
     return true;
   }
 
-  instruction(basicReason: number, qualification: number): boolean {
+  instruction(basicReason: number, qualification: number, information = 0): boolean {
     const condition = INSTRUCTION_EXITS[basicReason];
     if (condition === undefined || (this.controls.processorBased & condition) === 0) return false;
-    return this.#exit(basicReason, qualification);
+    return this.#exit(basicReason, qualification, information);
   }
 
   invlpg(linear: number): boolean {

@@ -150,7 +150,7 @@ export class Vmx implements VmxInstructions {
    * False if one of them ended the instruction. The instructions call it themselves; a caller that reads memory
    * operands first calls it before it does.
    */
-  permits(basicReason: number): boolean {
+  permits(basicReason: number, qualification = 0, information = 0): boolean {
     const state = this.#state;
     if (basicReason === REASON.vmxon && !this.inOperation) return this.#permitsVmxon();
     // VMCALL exits in virtual-8086 mode too; for the others #UD comes first.
@@ -159,7 +159,7 @@ export class Vmx implements VmxInstructions {
       raise(state, VECTOR.UD);
       return false;
     }
-    if (this.nonRoot?.instruction(basicReason, 0) === true) return false;
+    if (this.nonRoot?.instruction(basicReason, qualification, information) === true) return false;
     if (state.cpl > 0) {
       raise(state, VECTOR.GP, 0);
       return false;
