@@ -292,6 +292,7 @@ export class Core {
       const stop = this.#takeEvent();
       if (stop === "taken") {
         state.set(CELL.repeating, 0);
+        state.set(CELL.monitorArmed, 0);
         continue;
       }
       if (stop !== null) return stop;

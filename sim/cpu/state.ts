@@ -78,6 +78,8 @@ export const CELL = {
   resumeLoaded: cell(92),
   /** B0 to B3 of the data and I/O breakpoints that were met since the last boundary; they become pending there. */
   breakpointsMet: cell(93),
+  /** 1 after MONITOR until MWAIT, or until an event is taken. Not architectural. */
+  monitorArmed: cell(94),
 } as const;
 
 /** Segment registers in encoding order, then the system segments. */

@@ -1,12 +1,15 @@
 /**
  * MONITOR and MWAIT (SDM vol. 2; vol. 3, 9.10.4): #UD above CPL 0, no extensions or hints in ECX.
  *
- * Simplified: the range that MONITOR arms counts as written at once, which the manual allows (software must look at its
- * variable again after every wake-up). MWAIT therefore goes on after its own time, also with interrupts off.
+ * MWAIT after MONITOR waits as HLT does, for an interrupt: there is no other processor that could write to the range, and
+ * a device that writes there interrupts. An event between the two, whose handler may have written, disarms.
+ *
+ * Simplified: where nothing interrupts (IF = 0), without MONITOR, and in VMX non-root operation MWAIT goes on after its
+ * own time, as if the range had been written; the manual allows such wake-ups (software must look at its variable again).
  */
 import type { Environment } from "../environment.ts";
 import { dataAccess, linearAddress } from "../interpreter.ts";
-import { type CpuState, GPR, raise, VECTOR } from "../state.ts";
+import { ACTIVITY, CELL, type CpuState, FLAG, GPR, OUTCOME, raise, VECTOR } from "../state.ts";
 import { REASON } from "../vmx/reasons.ts";
 
 /** Privilege, the VM exit, and ECX; false when one of them ended the instruction. */
@@ -25,9 +28,16 @@ function permitted(state: CpuState, env: Environment, reason: number): boolean {
 export function monitor(state: CpuState, env: Environment, segment: number, offset: number): void {
   if (!permitted(state, env, REASON.monitor)) return;
   const linear = linearAddress(state, segment, offset, 1, false);
-  if (linear >= 0) env.load(linear, 1, dataAccess(state, false));
+  if (linear < 0) return;
+  env.load(linear, 1, dataAccess(state, false));
+  if (state.signal.outcome === OUTCOME.NONE) state.set(CELL.monitorArmed, 1);
 }
 
 export function mwait(state: CpuState, env: Environment): void {
-  permitted(state, env, REASON.mwait);
+  if (!permitted(state, env, REASON.mwait)) return;
+  const armed = state.get(CELL.monitorArmed) !== 0;
+  state.set(CELL.monitorArmed, 0);
+  if (!armed || (state.flags & FLAG.IF) === 0 || env.intercepts !== null) return;
+  state.set(CELL.activity, ACTIVITY.HLT);
+  env.attention();
 }

@@ -27,6 +27,9 @@ export const MSR = {
   SYSENTER_EIP: 0x176,
   MCG_CAP: 0x179,
   MCG_STATUS: 0x17a,
+  CLOCK_MODULATION: 0x19a,
+  THERM_INTERRUPT: 0x19b,
+  THERM_STATUS: 0x19c,
   MISC_ENABLE: 0x1a0,
   MTRR_PHYSBASE0: 0x200,
   MTRR_FIX64K: 0x250,
@@ -44,7 +47,15 @@ export const APIC_BASE = { BSP: 1 << 8, ENABLE: 1 << 11 } as const;
 export const FEATURE_CONTROL = { LOCK: 1, VMX_IN_SMX: 2, VMX: 4 } as const;
 
 /** Feature flags of CPUID leaf 1 (EDX unless said otherwise). */
-const EDX = { TSC: 1 << 4, APIC: 1 << 9, SEP: 1 << 11, MTRR: 1 << 12, MCA: 1 << 14, PAT: 1 << 16 } as const;
+const EDX = {
+  TSC: 1 << 4,
+  APIC: 1 << 9,
+  SEP: 1 << 11,
+  MTRR: 1 << 12,
+  MCA: 1 << 14,
+  ACPI: 1 << 22,
+  PAT: 1 << 16,
+} as const;
 const ECX_VMX = 1 << 5;
 /** CPUID leaf 80000001, EDX: execute-disable and long mode, either of which brings IA32_EFER. */
 export const EXTENDED_EDX = { XD: 1 << 20, LM: 1 << 29 } as const;
@@ -183,6 +194,10 @@ const REGISTERS: ReadonlyMap<number, Register> = new Map<number, Register>([
   // Machine-check architecture without banks of error registers: no machine check ever happens (SDM vol. 3, 16.3).
   [MSR.MCG_CAP, constant(announced(EDX.MCA), 0)],
   [MSR.MCG_STATUS, constant(announced(EDX.MCA), 0, true)],
+  // The processor never grows hot, and its clock is not modulated.
+  [MSR.CLOCK_MODULATION, constant(announced(EDX.ACPI), 0, true)],
+  [MSR.THERM_INTERRUPT, constant(announced(EDX.ACPI), 0, true)],
+  [MSR.THERM_STATUS, constant(announced(EDX.ACPI), 0, true)],
   [MSR.PLATFORM_ID, constant(() => true, 0)],
   [MSR.BIOS_SIGN_ID, constant(() => true, 0, true)],
   [MSR.SYSENTER_CS, sysenter(CELL.sysenterCs)],
