@@ -4,6 +4,7 @@
  */
 import type { Environment } from "./environment.ts";
 import { CELL, type CpuState, FLAG, INTERRUPT_KIND, NO_ERROR_CODE, OUTCOME, SEG, VECTOR } from "./state.ts";
+import { DR6_CONDITIONS } from "./system/breakpoints.ts";
 import { combineFaults, type DeliveryEvent, deliver, type EventKind } from "./system/delivery.ts";
 import { EVENT } from "./vmx/controls.ts";
 import type { VmxEvent } from "./vmx/exits.ts";
@@ -24,9 +25,6 @@ const EVENT_TYPES: Readonly<Record<EventKind, number>> = {
 };
 
 const KIND_OF_TYPE = new Map(Object.entries(EVENT_TYPES).map(([kind, type]) => [type, kind as EventKind]));
-
-/** Bits of DR6 that a debug exception sets from pending conditions. */
-const DR6_CONDITIONS = 0xe00f;
 
 export class EventDelivery {
   readonly #state: CpuState;

@@ -55,8 +55,7 @@ export class VirtualEnvironment implements Environment {
    */
   deadline = Number.POSITIVE_INFINITY;
   /**
-   * What enabled breakpoints look at (WATCHES); zero where a single instruction is completed for the guest: its debug
-   * registers are then not at hand, so such an access meets no breakpoint.
+   * What enabled breakpoints look at (WATCHES); zero while the guest's debug registers are not at hand.
    */
   watches = 0;
   /** Whether devices, flags or registers changed in a way that asks for a look at what is pending. */

@@ -24,6 +24,9 @@ const ENABLED_BITS = 0xff;
 /** Pending debug exceptions, bit 12: an enabled breakpoint was met (SDM vol. 3, 25.4.2). */
 export const ENABLED_BREAKPOINT = 1 << 12;
 
+/** BT, BS, BD and B3 to B0: what a debug exception sets in DR6. */
+export const DR6_CONDITIONS = 0xe00f;
+
 /** What enabled breakpoints look at, as bits. */
 export const WATCHES = { CODE: 1, DATA: 2, PORTS: 4 } as const;
 
@@ -68,6 +71,16 @@ export function instructionBreakpoints(state: CpuState, linear: number): number 
     if (enabledKind(dr7, n) === KIND.EXECUTE && address(state, n) === linear) met |= 1 << n;
   }
   return met;
+}
+
+/** Whether DR6 reports an instruction breakpoint, so that the last debug exception was a fault. */
+export function reportsInstructionBreakpoint(state: CpuState): boolean {
+  const dr6 = state.get(CELL.dr6);
+  const dr7 = state.get(CELL.dr7);
+  for (let n = 0; n < COUNT; n++) {
+    if (((dr6 >>> n) & 1) !== 0 && enabledKind(dr7, n) === KIND.EXECUTE) return true;
+  }
+  return false;
 }
 
 /** Whether an instruction breakpoint lies among `bytes` bytes from a linear address. */

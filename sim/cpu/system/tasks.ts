@@ -226,7 +226,10 @@ function loadNew(state: CpuState, env: Environment, base: number, layout: TssLay
   for (let n = 0; n < 6; n++) {
     loadNull(state, n, n < layout.selectorCount ? get(layout.selectors + n * bytes, 2) : 0);
   }
-  setCpl(state, (state.flags & FLAG.VM) !== 0 ? 3 : state.selector(SEG.cs) & 3);
+  const level = (state.flags & FLAG.VM) !== 0 ? 3 : state.selector(SEG.cs) & 3;
+  setCpl(state, level);
+  // CPL is the DPL of SS, usable or not.
+  state.setSegment(SEG.ss, state.selector(SEG.ss), 0, 0, RIGHTS.UNUSABLE | (level << RIGHTS.DPL_SHIFT));
 }
 
 /** Loads and checks LDTR and the segment registers from the selectors of the new task. */

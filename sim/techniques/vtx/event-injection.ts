@@ -4,12 +4,13 @@
  */
 import type { Clock } from "../../clock.ts";
 import { BLOCKING, CELL, type CpuState, FLAG, NO_ERROR_CODE, VECTOR } from "../../cpu/state.ts";
+import { reportsInstructionBreakpoint } from "../../cpu/system/breakpoints.ts";
 import { DR6_BD } from "../../cpu/system/debug.ts";
 import { EVENT, INTERRUPTION, PROCESSOR_BASED } from "../../cpu/vmx/controls.ts";
 import type { VmxEvent } from "../../cpu/vmx/exits.ts";
 import { FIELD } from "../../cpu/vmx/fields.ts";
 import { REASON } from "../../cpu/vmx/reasons.ts";
-import type { VmcsPort } from "./guest-registers.ts";
+import type { GuestRegisters, VmcsPort } from "./guest-registers.ts";
 import type { PhysicalTimer } from "./physical-timer.ts";
 import type { ProcessorControls } from "./processor-controls.ts";
 import type { VtxStep } from "./steps.ts";
@@ -30,6 +31,7 @@ export interface EventInjectionParts {
   readonly controls: ProcessorControls;
   readonly snapshot: Readonly<ExitSnapshot>;
   readonly virtual: CpuState;
+  readonly guest: GuestRegisters;
   readonly board: VirtualBoard;
   readonly steps: { do(step: VtxStep): void };
   readonly timer: PhysicalTimer;
@@ -49,7 +51,7 @@ export class EventInjection {
 
   /** After an exit in the middle of event delivery: the event is still to come, unless the handler chose another. */
   reinject(): void {
-    const { snapshot, vmcs, virtual } = this.#parts;
+    const { snapshot, vmcs, virtual, guest } = this.#parts;
     const { idtVectoring, instructionLength } = snapshot;
     if ((idtVectoring & INTERRUPTION.VALID) === 0 || this.pending !== null) return;
     const hasErrorCode = (idtVectoring & INTERRUPTION.ERROR_CODE) !== 0;
@@ -60,7 +62,7 @@ export class EventInjection {
       errorCode: hasErrorCode ? vmcs.read(FIELD.idtVectoringErrorCode) : NO_ERROR_CODE,
       instructionLength: type >= EVENT.softwareInterrupt ? instructionLength : 0,
     };
-    if (pushesRfClear(type, idtVectoring & 0xff, virtual)) virtual.flags &= ~FLAG.RF;
+    if (pushesRfClear(type, idtVectoring & 0xff, virtual, guest)) virtual.flags &= ~FLAG.RF;
     this.#count("events.reinjected");
   }
 
@@ -127,11 +129,13 @@ export function isInjectable({ errorCode }: VmxEvent): boolean {
 
 /**
  * Whether an event whose delivery a fault interrupted pushes RF = 0. The exit has saved RF = 1, for the fault; the event
- * itself pushes 1 only if it is a fault too. #DB is one when it reports an access to debug registers.
+ * itself pushes 1 only if it is a fault too. #DB is one when it reports an access to debug registers or an instruction
+ * breakpoint.
  *
- * Simplified: an event between two iterations of a string instruction would push 1; the VMCS does not tell.
+ * Simplified: DR6 keeps what handlers do not clear, so that a trap may look like such a fault; an event between two iterations of a string instruction would push 1; the VMCS does not tell.
  */
-export function pushesRfClear(type: number, vector: number, virtual: CpuState): boolean {
-  if (type !== EVENT.hardwareException) return true;
-  return vector === VECTOR.DF || (vector === VECTOR.DB && (virtual.get(CELL.dr6) & DR6_BD) === 0);
+export function pushesRfClear(type: number, vector: number, virtual: CpuState, guest: GuestRegisters): boolean {
+  if (type !== EVENT.hardwareException || vector === VECTOR.DF) return true;
+  if (vector !== VECTOR.DB || (virtual.get(CELL.dr6) & DR6_BD) !== 0) return false;
+  return !guest.requireBreakpoints() || !reportsInstructionBreakpoint(virtual);
 }

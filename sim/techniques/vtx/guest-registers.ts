@@ -76,6 +76,7 @@ const PAIR_OF_CELL = new Map([...SNAPSHOT, ...REST].map((pair) => [pair[0], pair
 
 /** Cells that stay in the processor across exits. */
 const PROCESSOR_CELLS = [CELL.cr2, CELL.dr0, CELL.dr1, CELL.dr2, CELL.dr3, CELL.dr6];
+const BREAKPOINT_ADDRESSES = [CELL.dr0, CELL.dr1, CELL.dr2, CELL.dr3];
 /** General registers that an exit saves and an entry restores: all but ESP, which the VMCS holds. */
 export const SAVED_REGISTERS: readonly number[] = [GPR.eax, GPR.ecx, GPR.edx, GPR.ebx, GPR.ebp, GPR.esi, GPR.edi];
 
@@ -134,6 +135,16 @@ export class GuestRegisters {
   /** Makes pending debug exceptions present, for whoever emulates more than an instruction. */
   requirePendingDebug(): void {
     this.#fetch(PENDING_DEBUG);
+  }
+
+  /**
+   * Makes DR7 present where breakpoints may be enabled, and says so. DR0 to DR3 are in the processor; while all of them
+   * are 0 nothing is read: a guest without breakpoints pays no VMREAD for them. One at address 0 alone is not seen.
+   */
+  requireBreakpoints(): boolean {
+    if (!BREAKPOINT_ADDRESSES.some((cell) => this.state.get(cell) !== 0)) return false;
+    for (const pair of REST) if (pair[0] === CELL.dr7) this.#fetch(pair);
+    return true;
   }
 
   /** SYSENTER registers, for the MSR instructions. */

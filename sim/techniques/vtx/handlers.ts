@@ -18,6 +18,7 @@ import {
   temporaryCell,
   VECTOR,
 } from "../../cpu/state.ts";
+import { breakpointWatches, DR6_CONDITIONS, ENABLED_BREAKPOINT } from "../../cpu/system/breakpoints.ts";
 import { combineFaults, type DeliveryEvent, deliver, type EventKind } from "../../cpu/system/delivery.ts";
 import { TASK_SOURCE } from "../../cpu/system/tasks.ts";
 import { EVENT, INTERRUPTION } from "../../cpu/vmx/controls.ts";
@@ -158,7 +159,10 @@ function runAndComplete(context: HandlerContext, ops: readonly MicroOp[], rule: 
   const before = { flags: 0, blocking: 0 };
   beforeInstruction(virtual, before);
   context.emulator.handled++;
+  context.env.watches = context.guest.requireBreakpoints() ? breakpointWatches(virtual) : 0;
+  virtual.set(CELL.breakpointsMet, 0);
   context.emulator.run(ops);
+  context.env.watches = 0;
   const { signal } = virtual;
   const outcome = signal.outcome;
   signal.outcome = OUTCOME.NONE;
@@ -186,6 +190,8 @@ function runAndComplete(context: HandlerContext, ops: readonly MicroOp[], rule: 
   }
   context.memory.do("complete");
   afterInstruction(virtual, before, rule);
+  const met = virtual.get(CELL.breakpointsMet);
+  if (met !== 0) virtual.set(CELL.pendingDebug, virtual.get(CELL.pendingDebug) | met | ENABLED_BREAKPOINT);
   // Between two iterations of a string instruction the trap sees RF = 1 (SDM vol. 3, 17.3.1.1).
   if (virtual.get(CELL.repeating) !== 0) virtual.flags |= FLAG.RF;
   virtual.set(CELL.repeating, 0);
@@ -195,10 +201,11 @@ function runAndComplete(context: HandlerContext, ops: readonly MicroOp[], rule: 
 /** Injects the traps on an instruction or a task switch that the processor did not perform itself. */
 function trap(context: HandlerContext): void {
   const { virtual } = context;
-  const conditions = virtual.get(CELL.pendingDebug) & DEBUG_TRAPS;
-  if (conditions === 0) return;
+  const pending = virtual.get(CELL.pendingDebug);
+  if ((pending & DEBUG_TRAPS) === 0) return;
   virtual.set(CELL.pendingDebug, 0);
-  virtual.set(CELL.dr6, virtual.get(CELL.dr6) | conditions);
+  virtual.set(CELL.breakpointsMet, 0);
+  virtual.set(CELL.dr6, virtual.get(CELL.dr6) | (pending & DR6_CONDITIONS));
   injectException(context, VECTOR.DB, NO_ERROR_CODE);
 }
 
@@ -367,7 +374,7 @@ function deliverInSoftware(context: HandlerContext): void {
   // Exits for faults save RF = 1.
   const type = (context.snapshot.idtVectoring >>> 8) & 7;
   const faulted = (context.snapshot.reason & 0xffff) === REASON.exceptionOrNmi;
-  if (faulted && pushesRfClear(type, event.vector, virtual)) virtual.flags &= ~FLAG.RF;
+  if (faulted && pushesRfClear(type, event.vector, virtual, guest)) virtual.flags &= ~FLAG.RF;
   deliver(virtual, env, event);
   const { signal } = virtual;
   const outcome = signal.outcome;

@@ -168,6 +168,7 @@ export function wire(given: VtxParts): MonitorParts {
     controls,
     snapshot,
     virtual,
+    guest,
     board,
     steps: guestMemory,
     timer,

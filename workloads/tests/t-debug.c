@@ -1,0 +1,7 @@
+/* Breakpoints and single step, as far as QEMU agrees with the manual. */
+#include "debug.h"
+
+void program_main(void) {
+    debug_tests();
+    groups_end();
+}
