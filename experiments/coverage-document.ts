@@ -129,7 +129,7 @@ export function coverageDocument(rows: readonly CoverageRow[] = coverageRows()):
 const NOTES: readonly string[] = [
   "All operating modes but 64-bit mode are modelled: real-address, virtual-8086 (with VME), 16- and 32-bit protected mode.",
   "",
-  "What else stops the run as `unmodelled`: setting IA32_EFER.LME, x87 errors with CR0.NE clear, and",
+  "What else stops the run as `unmodelled`: setting IA32_EFER.LME, and",
   "fetching code from outside RAM.",
   "",
   "The columns:",

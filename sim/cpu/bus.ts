@@ -18,6 +18,8 @@ export interface Bus {
   /** An edge on NMI has been latched. */
   readonly nmiLine: boolean;
   acknowledgeNmi(): void;
+  /** FERR# goes to this level (x87 errors while CR0.NE is clear); whether IGNNE# is asserted. Without it nobody hears. */
+  numericError?(active: boolean): boolean;
 }
 
 /** Who pays for a bus access, and how much; the core and the monitors' device router implement it. */

@@ -638,6 +638,8 @@ export class Core {
         signal.outcome = OUTCOME.EXIT;
         this.vmx?.exitInstruction(signal.length);
         return null;
+      case OUTCOME.WAITS:
+        return null;
       default:
         return { kind: "unmodelled", detail: signal.detail };
     }

@@ -49,6 +49,9 @@ export interface Environment {
   /** A word of physical memory: of the page-directory-pointer table that is being loaded (system/pdptes.ts). */
   readPdpt(address: number): number;
 
+  /** FERR# goes to this level (x87 errors while CR0.NE is clear); whether IGNNE# is asserted. */
+  numericError?(active: boolean): boolean;
+
   readPort(port: number, bytes: number): number;
   writePort(port: number, bytes: number, value: number): void;
 

@@ -77,6 +77,12 @@ export class PhysicalEnvironment implements Environment {
     return this.#mmu.readPdpt(address);
   }
 
+  numericError(active: boolean): boolean {
+    const ignored = this.#bus.numericError?.(active) === true;
+    this.attention();
+    return ignored;
+  }
+
   readPort(port: number, bytes: number): number {
     const value = this.#bus.readPort(port, bytes);
     this.onPort?.(port, bytes);

@@ -248,6 +248,8 @@ export const OUTCOME = {
   UNMODELLED: 3,
   /** INT n, INT3, INTO or INT1: `vector` and `interruptKind`; whoever runs the instruction delivers it. */
   INTERRUPT: 4,
+  /** The processor waits for an interrupt at this instruction, which has done nothing (ACTIVITY.HLT is set). */
+  WAITS: 5,
 } as const;
 
 /** Kinds of software interrupts (SDM vol. 3, table 25-17's interruption types). */

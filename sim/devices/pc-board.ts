@@ -12,6 +12,7 @@
  *     COM1 -------- IRQ4 |                    (ExtINT: virtual wire)
  *     RTC --------- IRQ8 |
  *     ACPI -- SCI - IRQ9 |
+ *     FERR# latch - IRQ13 | (port F0h: clears it and asserts IGNNE#)
  *     ATA disks - IRQ14, 15 | (two channels; their bus master is placed in the port space by PCI function 31.1)
  *     8042 ---- IRQ1, 12 | 8042, ports 92h, CF9h -- A20, reset (callbacks: both are the processor's)
  *
@@ -47,6 +48,7 @@ import { BUS_MASTER_PORTS, type BusMasterState, IdeBusMaster } from "./ide-bus-m
 import { IO_APIC_BASE, IO_APIC_BYTES, IoApic, type IoApicState, inputOfIrq } from "./io-apic.ts";
 import { KeyboardController, type KeyboardControllerState } from "./keyboard-controller.ts";
 import { APIC, LocalApic, type LocalApicState } from "./lapic.ts";
+import { NUMERIC_ERROR_IRQ, NUMERIC_ERROR_PORT, NumericError, type NumericErrorState } from "./numeric-error.ts";
 import {
   ACPI_CONTROL_ENABLE,
   PCI_COMMAND_IO,
@@ -122,6 +124,7 @@ export interface PcBoardState {
   readonly rtc: RtcState;
   readonly keyboardController: KeyboardControllerState;
   readonly port92: number;
+  readonly numericError: NumericErrorState;
   readonly vga: VgaState;
   readonly pci: PciState;
   readonly ide: readonly IdeState[];
@@ -148,6 +151,7 @@ export class PcBoard implements Bus, Timed {
   readonly rtc: Rtc;
   readonly keyboardController: KeyboardController;
   readonly port92: Port92;
+  readonly numericErrors: NumericError;
   readonly vga: VgaText;
   readonly pci: PciConfiguration;
   /** Primary and secondary channel. */
@@ -233,6 +237,7 @@ export class PcBoard implements Bus, Timed {
       onReset,
     });
     this.port92 = new Port92(onA20, onReset);
+    this.numericErrors = new NumericError(this.#irq(NUMERIC_ERROR_IRQ));
     this.vga = new VgaText(time);
     this.pci = new PciConfiguration(PCI_FUNCTIONS, onReset, () => this.#placePorts());
     this.com1 = this.#serial(1, 4);
@@ -260,6 +265,7 @@ export class PcBoard implements Bus, Timed {
     this.rtc.reset();
     this.keyboardController.reset();
     this.port92.reset();
+    this.numericErrors.reset();
     this.vga.reset();
     this.pci.reset();
     for (const channel of this.ide) channel.reset();
@@ -308,6 +314,7 @@ export class PcBoard implements Bus, Timed {
       rtc: this.rtc.save(),
       keyboardController: this.keyboardController.save(),
       port92: this.port92.save(),
+      numericError: this.numericErrors.save(),
       vga: this.vga.save(),
       pci: this.pci.save(),
       ide: this.ide.map((channel) => channel.save()),
@@ -337,6 +344,7 @@ export class PcBoard implements Bus, Timed {
     this.rtc.restore(data.rtc);
     this.keyboardController.restore(data.keyboardController);
     this.port92.restore(data.port92);
+    this.numericErrors.restore(data.numericError);
     this.vga.restore(data.vga);
     this.pci.restore(data.pci);
     for (const [n, channel] of this.ide.entries()) channel.restore(data.ide[n] as IdeState);
@@ -381,6 +389,12 @@ export class PcBoard implements Bus, Timed {
   /** Lets everything happen that is due by now. */
   synchronize(): void {
     this.due(this.#parts.time.now());
+  }
+
+  numericError(active: boolean): boolean {
+    const ignored = this.numericErrors.report(active);
+    this.#parts.onChange?.();
+    return ignored;
   }
 
   readPort(port: number, bytes: number): number {
@@ -512,6 +526,7 @@ export class PcBoard implements Bus, Timed {
       [PORT_92, PORT_92, "chipset", this.port92],
       [0xa0, 0xa1, "chipset", pic],
       [0xc0, 0xdf, "chipset", this.isaDma[1] as I8237],
+      [NUMERIC_ERROR_PORT, NUMERIC_ERROR_PORT, "chipset", this.numericErrors],
       [CONSOLE_PORT, CONSOLE_PORT, "slow", this.console],
       [DEBUG_EXIT_PORT, DEBUG_EXIT_PORT + 3, "slow", this.exit],
       [DEBUG_EXIT_DEFAULT_PORT, DEBUG_EXIT_DEFAULT_PORT + 1, "slow", this.exit],

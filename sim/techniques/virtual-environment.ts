@@ -27,6 +27,8 @@ export interface EmulationHost {
   readEntry(address: number): number;
   /** A or D is set in a guest page-table entry. */
   updateEntry(address: number, value: number): void;
+  /** FERR# of the virtual processor goes to this level; whether IGNNE# is asserted. */
+  numericError(active: boolean): boolean;
   readPort(port: number, bytes: number): number;
   writePort(port: number, bytes: number, value: number): void;
   /** CR0, CR3 or CR4 of the virtual processor changed in a way that flushes translations. */
@@ -254,6 +256,11 @@ export class VirtualEnvironment implements Environment {
     if (breakpoints === 0) return;
     this.#state.set(CELL.breakpointsMet, this.#state.get(CELL.breakpointsMet) | breakpoints);
     this.attends = true;
+  }
+
+  numericError(active: boolean): boolean {
+    this.attends = true;
+    return this.#host.numericError(active);
   }
 
   readPort(port: number, bytes: number): number {

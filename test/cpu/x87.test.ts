@@ -78,10 +78,6 @@ describe("an unmasked exception", () => {
     expect(rig.handled).toBe(MF);
   });
 
-  test("with CR0.NE clear stops the run: IRQ 13 is not modelled", () => {
-    expect(setCr0(divideByZero("9b"), 0, CR0.NE).run()).toMatchObject({ kind: "unmodelled" });
-  });
-
   test("is what the last opcode is kept for, unless IA32_MISC_ENABLE wants it always", () => {
     expect(divideByZero("f4").core.state.get(X87.opcode)).toBe(0x6f9);
     const always = ready("d8 c1 f4");

@@ -7,6 +7,7 @@ import type { Environment } from "../environment.ts";
 import { dataAccess } from "../interpreter.ts";
 import type { MicroOp } from "../micro-ops.ts";
 import { type CpuState, CR0, CR4, MXCSR, OUTCOME, raise, VECTOR, X87, x87RegisterCell, xmmCell } from "../state.ts";
+import { errorEnded } from "../x87/errors.ts";
 import * as stack from "../x87/stack.ts";
 import { MXCSR_MASK } from "./mxcsr.ts";
 import { operandAddress } from "./operands.ts";
@@ -70,8 +71,10 @@ export function fxrstor(state: CpuState, env: Environment, u: MicroOp): void {
     raise(state, VECTOR.GP, 0);
     return;
   }
+  const before = stack.status(state);
   stack.setControl(state, at(0) & 0xffff);
   stack.setStatus(state, at(0) >>> 16);
+  errorEnded(state, env, before);
   state.set(X87.valid, at(4) & 0xff);
   state.set(X87.opcode, (at(4) >>> 16) & 0x7ff);
   state.set(X87.instructionOffset, at(8));

@@ -4,14 +4,15 @@
  * the operand size for environments; c bits 2:0 i of ST(i), bits 4:3 how many times the stack is popped, bit 5 ST(i) is the
  * destination; d the opcode's 11 bits, for FOP.
  *
- * Not modelled: error reporting through IRQ 13 with CR0.NE = 0 (the run stops); the pointers of real-address mode keep selector and offset.
+ * Simplified: with CR0.NE = 0 FERR# is asserted by the instruction that finds an error, not by the one that made it; the pointers
+ * of real-address mode keep selector and offset.
  */
 import type { Environment } from "../environment.ts";
 import type { MicroOp } from "../micro-ops.ts";
 import { CELL, type CpuState, CR0, FLAG, GPR, OUTCOME, raise, SEG, VECTOR, X87 } from "../state.ts";
 import * as arithmetic from "./arithmetic.ts";
 import { FORMAT, FORMAT_BYTES, fromMemory, indefiniteBits, toMemory, toRegister, withSign } from "./conversions.ts";
-import { errorPending } from "./errors.ts";
+import { errorEnded, errorPending } from "./errors.ts";
 import { BIAS, type Float80, finite, INDEFINITE, type Operand, pack, unpack, zero } from "./float80.ts";
 import { fldenv, fnsave, fnstenv, frstor, readOperand, storeValue, writableAddress } from "./memory.ts";
 import { Context, EXCEPTION } from "./rounding.ts";
@@ -479,7 +480,9 @@ export function x87(state: CpuState, env: Environment, u: MicroOp): void {
     return;
   }
   if (operation.noWait !== true && errorPending(state, env)) return;
+  const before = stack.status(state);
   operation.run(state, env, u);
+  errorEnded(state, env, before);
   if (operation.isControl !== true && state.signal.outcome === OUTCOME.NONE) recordPointers(state, u);
 }
 

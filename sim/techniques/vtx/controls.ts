@@ -9,8 +9,11 @@ import { EXIT_CONTROL, PIN_BASED, PROCESSOR_BASED } from "../../cpu/vmx/controls
 import { FIELD, type VmcsField } from "../../cpu/vmx/fields.ts";
 import { GATE, HOST_SELECTOR, type HostWorld } from "./host-world.ts";
 
-/** Exceptions that exit: page faults, for the shadow page tables. All others go straight to the guest. */
-const EXCEPTION_BITMAP = 1 << 14;
+/**
+ * Exceptions that exit: page faults, for the shadow page tables, and x87 errors, which a guest with CR0.NE clear wants as IRQ 13.
+ * All others go straight to the guest.
+ */
+const EXCEPTION_BITMAP = (1 << 14) | (1 << 16);
 
 export interface FixedControls {
   readonly pinBased: number;

@@ -319,6 +319,7 @@ export class GuestEmulation {
       this.#stopped(this.#deliver(() => this.#events.fault(signal.vector, signal.errorCode, signal.address)));
       return 0;
     }
+    if (outcome === OUTCOME.WAITS) return 0;
     if (outcome !== OUTCOME.INTERRUPT) {
       this.#stopped({ kind: "unmodelled", detail: signal.detail });
       return 0;

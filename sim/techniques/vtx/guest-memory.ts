@@ -92,6 +92,11 @@ export class GuestMemory implements EmulationHost, ShadowHost {
     this.writeGuest32(address as GuestPhysical, value);
   }
 
+  numericError(active: boolean): boolean {
+    this.do("device");
+    return this.#parts.board.numericError?.(active) === true;
+  }
+
   readPort(port: number, bytes: number): number {
     this.do("device");
     this.deviceAccesses++;

@@ -7,8 +7,10 @@ import { HELPER_NUMBER, type HelperName } from "../../cpu/helpers.ts";
 import type { Rule } from "../../cpu/lift/rule.ts";
 import { type MicroOp, type MicroOpFields, microOp, OP } from "../../cpu/micro-ops.ts";
 import {
+  ACTIVITY,
   CELL,
   type CpuState,
+  CR0,
   FLAG,
   GPR,
   gprCell,
@@ -184,6 +186,10 @@ function runAndComplete(context: HandlerContext, ops: readonly MicroOp[], rule: 
         instructionLength: signal.length,
       });
       return;
+    case OUTCOME.WAITS:
+      virtual.set(CELL.activity, ACTIVITY.ACTIVE);
+      context.halt();
+      return;
     default:
       unmodelled(context, signal.detail);
       return;
@@ -294,8 +300,19 @@ function exception(context: HandlerContext): string {
     context.memory.do("interrupt");
     return "physical-nmi";
   }
+  if (vector === VECTOR.MF) return numericError(context);
   if (vector !== VECTOR.PF) throw new Error(`vtx monitor: exit for exception ${vector}, which was not asked for`);
   return pageFault(context);
+}
+
+/**
+ * #MF, which VMX operation makes of every x87 error, as CR0.NE is fixed. A guest that has it clear waits at this instruction for
+ * its IRQ 13, or goes on if its board asserts IGNNE#: what the emulator's x87 does by the guest's own CR0.
+ */
+function numericError(context: HandlerContext): string {
+  if ((context.virtual.cr0 & CR0.NE) !== 0) injectException(context, VECTOR.MF, NO_ERROR_CODE);
+  else decodeAndRun(context);
+  return "numeric-error";
 }
 
 function pageFault(context: HandlerContext): string {
