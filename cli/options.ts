@@ -15,8 +15,8 @@ export function numberOf(option: string, text: string, least: number, whole = fa
 }
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, k: 1 / 1024, m: 1, g: 1024 };
-/** What a machine can be made with. */
-const MOST_MEGABYTES = 2000;
+/** What a machine can be made with, a monitor's own memory aside. */
+const MOST_MEGABYTES = 1900;
 
 /** A size of memory in whole MB: `64`, `64M`, `1G`, `2048K`. */
 export function megabytesOf(text: string): number {

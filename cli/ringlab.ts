@@ -54,7 +54,8 @@ type Act = (command: () => Promise<number>) => () => Promise<void>;
 
 function commandLine(argv: readonly string[], environment: Environment, act: Act): Argv {
   const commands = ["run", "boot", "explain", "table", "figure", "diff", "list", "validation"];
-  return yargs(argv as string[])
+  const parser = yargs(argv as string[]);
+  return parser
     .scriptName("ringlab")
     .usage(DESCRIPTION)
     .command(
@@ -168,8 +169,21 @@ function commandLine(argv: readonly string[], environment: Environment, act: Act
     .exitProcess(false)
     .fail((message, error) => {
       if (error instanceof Error && error.name !== "YError" && !(error instanceof UsageError)) throw error;
-      throw new UsageError(usageMessage(message ?? error?.message ?? "wrong use", argv, commands));
+      const line = usageMessage(message ?? error?.message ?? "wrong use", argv, commands);
+      throw new UsageError(withSuggestion(line, optionsOf(parser)));
     });
+}
+
+/** Names of the options that a parser knows: yargs' own list, which its types leave out. */
+function optionsOf(parser: unknown): readonly string[] {
+  return Object.keys((parser as { getOptions(): { key: object } }).getOptions().key);
+}
+
+/** A complaint about an unknown option, with the one that may have been meant. */
+function withSuggestion(line: string, options: readonly string[]): string {
+  const unknown = /^Unknown argument: ([\w-]+)/.exec(line)?.[1];
+  const near = unknown === undefined ? undefined : nearest(unknown, options);
+  return near === undefined ? line : line.replace(/^Unknown argument: [\w-]+/, `$&; did you mean --${near}?`);
 }
 
 /** yargs' complaint as one line, with a suggestion for a misspelt command. */

@@ -18,6 +18,8 @@ const PACKET_BYTES = 0x4000;
 const SIGNAL = { interrupt: 2, trap: 5, segmentationFault: 11 } as const;
 const THREAD = "thread:1;";
 const FOREVER = Number.POSITIVE_INFINITY;
+/** Bytes of a watchpoint. */
+const MOST_WATCHED = 64;
 /** Single steps between two looks at the clock, while something is watched. */
 const WATCHED_STEPS = 2000;
 
@@ -260,7 +262,7 @@ export class GdbStub {
 
   #readMemory(text: string): string {
     const [address, length] = numbers(text);
-    if (address === undefined || length === undefined) return "E01";
+    if (address === undefined || length === undefined || length < 0) return "E01";
     const bytes = readLinear(this.#session.machine, this.#state(), address >>> 0, Math.min(length, PACKET_BYTES / 2));
     return bytes.length === 0 && length > 0 ? "E14" : toHex(bytes);
   }
@@ -299,11 +301,8 @@ export class GdbStub {
   }
 
   #point(insert: boolean, text: string): string {
-    const [type, address, length] = text.split(",").map((part) => Number.parseInt(part, 16)) as [
-      number,
-      number,
-      number,
-    ];
+    const [type, address, length = 1] = numbers(text);
+    if (address === undefined || length < 1 || length > MOST_WATCHED) return "E01";
     if (type === 0 || type === 1) {
       if (insert) this.#breakpoints.add(address >>> 0);
       else this.#breakpoints.delete(address >>> 0);
@@ -341,7 +340,8 @@ export class GdbStub {
       return null;
     }
     if (data.startsWith("qXfer:features:read:target.xml:")) {
-      const [from, length] = numbers(data.slice(data.lastIndexOf(":") + 1)) as [number, number];
+      const [from, length] = numbers(data.slice(data.lastIndexOf(":") + 1));
+      if (from === undefined || length === undefined) return "E01";
       const text = targetDescription();
       return `${from + length >= text.length ? "l" : "m"}${text.slice(from, from + length)}`;
     }

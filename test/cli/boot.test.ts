@@ -278,7 +278,7 @@ describe("wrong scripts are wrong use", () => {
     [["--send-keys", "<entr>"], /--send-keys "<entr>": no key "entr"; did you mean <enter>\?/],
     [["--expect", ""], /--expect takes a text/],
     [["--gdb", "over:there"], /--gdb takes a port, :port or host:port, not "over:there"/],
-    [["--exptect", "x"], /Unknown argument: exptect/],
+    [["--exptect", "x"], /Unknown argument: exptect; did you mean --expect\?/],
   ])("%j", async (options, line) => {
     const answer = await boot(...options);
     expect(answer.status).toBe(2);

@@ -1,6 +1,7 @@
 // The GDB stub: the protocol over a socket in plain Node, and GDB itself where it is installed.
 import { spawn, spawnSync } from "node:child_process";
 import { createConnection, type Socket } from "node:net";
+import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 import { type GdbServer, gdbAddress, serveGdb } from "../../cli/gdb-server.ts";
 import { PacketReader, packet } from "../../experiments/gdb/packets.ts";
@@ -187,6 +188,34 @@ describe.each(["native", "vtx"])("a debugger of a guest under %s", (technique) =
     expect(Buffer.from((await gdb.ask("c")).slice(1), "hex").toString()).toMatch(/^ringlab: triple-fault: /);
     expect(await gdb.answer()).toBe("T0bthread:1;");
     expect(await gdb.eip()).toBeGreaterThan(0x100000);
+  });
+
+  test("may send anything", async () => {
+    const { gdb, server } = await debug(technique);
+    const verbs = [
+      "?",
+      "g",
+      "G",
+      "p",
+      "P",
+      "m",
+      "M",
+      "X",
+      "s",
+      "S",
+      "Z0",
+      "z1",
+      "Z2",
+      "vCont;s",
+      "qRcmd,",
+      "qXfer:features:read:target.xml:",
+    ];
+    const sent = fc.tuple(
+      fc.constantFrom(...verbs),
+      fc.string({ maxLength: 12, unit: fc.constantFrom(..."0159af,:;=-z") }),
+    );
+    for (const [verb, rest] of fc.sample(sent, { numRuns: 300, seed: 7 })) server.stub.packet(verb + rest);
+    expect(await gdb.ask("!")).toBeDefined();
   });
 
   test("lets it go on when it detaches, and ends the run when it kills", async () => {

@@ -213,7 +213,12 @@ describe("bad input is one line with its own exit status", () => {
   const cases: [name: string, argv: () => string[], status: number, line: RegExp][] = [
     ["nothing to do", () => [], 2, /say what to do/],
     ["a misspelt command", () => ["rum", "in"], 2, /no command "rum"; did you mean "run"\?/],
-    ["an unknown option", () => ["run", "in", "--wrokers", "2"], 2, /Unknown argument: wrokers \(ringlab run --help\)/],
+    [
+      "an unknown option",
+      () => ["run", "in", "--wrokers", "2"],
+      2,
+      /Unknown argument: wrokers; did you mean --workers\? \(ringlab run --help\)/,
+    ],
     ["a missing argument", () => ["run"], 2, /an argument is missing \(ringlab run --help\)/],
     [
       "a number that is none",
