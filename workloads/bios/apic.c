@@ -23,11 +23,16 @@ static int has_cpuid(void) {
     return (before ^ after) & EFLAGS_ID;
 }
 
-void apic_init(void) {
+/* EDX of CPUID's leaf 1; 0 on a processor without CPUID. */
+u32 cpuid_features(void) {
     u32 eax = 1, ebx, ecx = 0, edx;
-    if (!has_cpuid()) return;
+    if (!has_cpuid()) return 0;
     __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
-    if (!(edx & CPUID_APIC)) return;
+    return edx;
+}
+
+void apic_init(void) {
+    if (!(cpuid_features() & CPUID_APIC)) return;
     flat_write(APIC + SPURIOUS_VECTOR, APIC_ENABLED);
     flat_write(APIC + LVT_LINT0, DELIVER_EXTINT);
     flat_write(APIC + LVT_LINT1, DELIVER_NMI);

@@ -230,7 +230,9 @@ static inline void end_of_slave_interrupt(void) {
 }
 void pic_init(void);
 void pic_enable(u8 irq);
-void apic_init(void);                    /* apic.c */
+u32 cpuid_features(void);                /* apic.c */
+void apic_init(void);
+void mtrr_init(void);                    /* mtrr.c */
 void flat_write(u32 address, u32 value); /* flat.S; for POST only */
 
 /* ---- Who does what. ---- */

@@ -57,6 +57,7 @@ void post(void) {
     boot_target_init();
     pic_init();
     apic_init();
+    mtrr_init();
     timer_init();
     BDA->equipment = EQUIPMENT_COPROCESSOR | EQUIPMENT_VIDEO_80X25_COLOUR | EQUIPMENT_MOUSE;
     video_init();

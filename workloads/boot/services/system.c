@@ -92,7 +92,15 @@ static void test_wait(void) {
     check("15h event wait", began && (flag & 0x80));
 }
 
+/* What POST leaves in the processor: memory type range registers, with write-back where nothing else is said. */
+static void test_memory_types(void) {
+    u32 low, high;
+    __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(0x2FF));
+    check("memory types", (low & 0x800) && (low & 0xFF) == 6);
+}
+
 void test_system(void) {
+    test_memory_types();
     test_memory();
     test_a20();
     test_move();
