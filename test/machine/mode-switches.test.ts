@@ -2,7 +2,7 @@
 // in protected mode, in both directions, several times.
 import { describe, expect, test } from "vitest";
 import { TICKS_PER_CYCLE } from "../../sim/clock.ts";
-import { COUNT, FAR_WORD, ROUNDS, tour } from "./real-program.ts";
+import { COUNT, FAR_WORD, RealProgram, ROUNDS, tour } from "./real-program.ts";
 import { account, byName, emptyMachine, guestWord, LIMIT, PROFILES, type Rig, registers, type Setup } from "./rig.ts";
 
 const firmware = tour().firmware();
@@ -67,6 +67,13 @@ describe("the monitor", () => {
     // The loop of 1 000 additions is the hardware's.
     expect(retired - emulated).toBeGreaterThan(ROUNDS * 2000);
     expect(emulated).toBeGreaterThan(ROUNDS * 50);
+  });
+
+  test("tells of an emulation that has not ended", () => {
+    const stuck = emptyMachine({ technique: "vtx", firmware: new RealProgram().code(0xeb, 0xfe).firmware() });
+    expect(stuck.machine.run(1_000_000 * TICKS_PER_CYCLE)).toEqual({ kind: "limit", cs: 0xf000, eip: 0 });
+    const row = { reason: "CR0: fixed bits", cause: "real-mode-emulation", count: 1, hardwareTicks: 0 };
+    for (const _again of [1, 2]) expect(stuck.machine.technique.exits()).toMatchObject([row]);
   });
 
   test("leaves real mode for VT-x and comes back by exits for CR0", () => {

@@ -48,7 +48,8 @@ function realSegments(state: CpuState, random: () => number): void {
 }
 
 /** System tables, out of the way of most stores of 16-bit code. */
-const PLACE = { gdt: 0x1c0000, idt: 0x1c1000, tss: 0x1c2000 } as const;
+const PLACE = { gdt: 0x1c0000, idt: 0x1c1000, tss: 0x1c2000, directory: 0x1d0000, table: 0x1d1000 } as const;
+const SYSTEM_PAGES = { first: 0x1c0, end: 0x1d2 } as const;
 const SELECTOR = { code: 0x08, data: 0x10, userCode: 0x1b, userData: 0x23, tss: 0x28 } as const;
 const GDT_ENTRIES = 32;
 /** Types that the free entries of the GDT have: code and data of all kinds, gates, a TSS, an LDT. */
@@ -88,6 +89,14 @@ function systemTables(random: () => number): readonly (readonly [address: number
     const rights = (type | (((random() & 1) * 3) << 5) | 0x80) << 8;
     put(PLACE.idt + vector * 8, [(SELECTOR.code << 16) | (random() & 0xffff), rights]);
   }
+  // One page table for 4 MB: some pages absent, read-only or the supervisor's.
+  words.push([PLACE.directory, PLACE.table | 7]);
+  for (let page = 0; page < 1024; page++) {
+    const chance = random();
+    const flags = ((chance & 7) === 0 ? 0 : 1) | ((chance & 0x30) === 0 ? 0 : 2) | ((chance & 0x700) === 0 ? 0 : 4);
+    const system = page >= SYSTEM_PAGES.first && page < SYSTEM_PAGES.end;
+    words.push([PLACE.table + 4 * page, ((page & 0x1ff) << 12) | (system ? 3 : flags)]);
+  }
   words.push([PLACE.tss + 4, random() & 0xfffc], [PLACE.tss + 8, SELECTOR.data], [PLACE.tss + 0x64, 0x680000]);
   return words;
 }
@@ -112,7 +121,20 @@ function protectedSegments(state: CpuState, random: () => number, big: number, d
   loadTables(state);
 }
 
+function paging(state: CpuState, random: () => number): void {
+  state.set(CELL.cr3, PLACE.directory);
+  state.set(CELL.cr0, state.get(CELL.cr0) | CR0.PG | ((random() & 1) === 0 ? CR0.WP : 0));
+}
+
 const MODES: Readonly<Record<string, Mode>> = {
+  "32-bit protected mode with paging at CPL 0": (state, random) => {
+    protectedSegments(state, random, 1, 0);
+    paging(state, random);
+  },
+  "16-bit protected mode with paging at CPL 3": (state, random) => {
+    protectedSegments(state, random, 0, 3);
+    paging(state, random);
+  },
   "real mode": (state, random) => {
     realSegments(state, random);
     state.set(CELL.cr0, CR0.ET);

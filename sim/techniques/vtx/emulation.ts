@@ -25,6 +25,7 @@ import {
 } from "../../cpu/system/breakpoints.ts";
 import type { VmxEvent } from "../../cpu/vmx/exits.ts";
 import type { Account, Ledger } from "../../ledger.ts";
+import type { ExitRecord } from "../../observer.ts";
 import type { RunEnd } from "../../result.ts";
 import {
   afterInstruction,
@@ -188,20 +189,27 @@ export class GuestEmulation {
 
   /** Makes the stretch known, once, in the form of an exit whose qualification is the number of instructions. */
   #record(): void {
-    const { log, counts } = this.#parts;
+    const { log } = this.#parts;
+    const record = this.open();
+    if (record === null) return;
+    this.#stretch = { ...(this.#stretch as Stretch), recorded: true };
+    log.record(record);
+  }
+
+  /** The stretch that has not ended; null if there is none. */
+  open(): ExitRecord | null {
     const stretch = this.#stretch;
-    if (stretch === null || stretch.recorded) return;
-    this.#stretch = { ...stretch, recorded: true };
-    log.record({
+    if (stretch === null || stretch.recorded) return null;
+    return {
       time: stretch.time,
       reason: stretch.reason,
       cause: "real-mode-emulation",
-      qualification: (counts["emulation.instructions"] ?? 0) - stretch.first,
+      qualification: (this.#parts.counts["emulation.instructions"] ?? 0) - stretch.first,
       cs: stretch.cs,
       eip: stretch.eip,
       hardwareTicks: 0,
       monitorTicks: this.#clock.now - stretch.time,
-    });
+    };
   }
 
   save(): SavedEmulation {

@@ -186,7 +186,7 @@ export class VtxMonitor implements Technique {
   }
 
   exits(): readonly ExitStatistics[] {
-    return this.log.statistics();
+    return this.log.statistics(this.#parts.emulation.open());
   }
 
   counters(): Readonly<Record<string, number>> {
