@@ -58,7 +58,8 @@ function privilegedFlags(state: CpuState): number {
 function replaceFlags(state: CpuState, env: Environment, value: number, mask: number): void {
   const old = state.flags;
   state.flags = (old & ~mask) | (value & mask) | FLAG.ONE;
-  if ((state.flags & ~old & (FLAG.IF | FLAG.TF | FLAG.VIP)) !== 0) env.attention();
+  // VIP matters again on each return to a virtual-8086 program, set before or not.
+  if ((state.flags & (~old | FLAG.VIP) & (FLAG.IF | FLAG.TF | FLAG.VIP)) !== 0) env.attention();
 }
 
 /** POPF with an operand of 16 or 32 bits: bits that the program may not change keep their values silently. */
