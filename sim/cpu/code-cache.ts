@@ -1,7 +1,8 @@
 /**
  * Lifted code by physical address. A block's key is (physical address of the first byte, mode); it holds no absolute
  * EIP, so aliases are safe. An instruction that crosses a page is a block of its own, keyed by both pages. A write
- * from anywhere drops the blocks whose bytes share a granule with it (PhysicalMemory.onCodeWrite).
+ * from anywhere to a granule that holds code is reported (PhysicalMemory.onCodeWrite) and drops the blocks that have a
+ * byte in common with it; data between code costs no lifting.
  *
  * Block shapes never change a result: `maxInstructions` may be anything.
  */
@@ -67,12 +68,20 @@ interface CodePage {
   /** Blocks of other pages that end on this one. */
   readonly spill: Set<Block>;
   readonly dependents: Set<Dependent>;
+  /** 1 for each byte of the page that is code of any of them. */
+  readonly covered: Uint8Array;
 }
 
 const MODES = 64;
 
 /** Direct-mapped cache of lookups. */
 const HOT_BLOCKS = 4096;
+
+/** Whether any of the bytes from `from` up to `to` is set. */
+function isSetWithin(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let at = from; at < to; at++) if (bytes[at] !== 0) return true;
+  return false;
+}
 
 /** Slot of the cache of lookups. */
 function hotSlot(physical: number, modeIndex: number): number {
@@ -277,7 +286,7 @@ export class CodeCache {
   #page(number: number): CodePage {
     let page = this.#pages.get(number);
     if (page === undefined) {
-      page = { blocks: new Map(), spill: new Set(), dependents: new Set() };
+      page = { blocks: new Map(), spill: new Set(), dependents: new Set(), covered: new Uint8Array(PAGE_SIZE) };
       this.#pages.set(number, page);
     }
     return page;
@@ -300,19 +309,23 @@ export class CodeCache {
   }
 
   #markRanges(ranges: Dependent["ranges"]): void {
-    const granules = this.#memory.codeGranules;
-    for (const [physical, length] of ranges) {
-      granules[physical >>> CODE_GRANULE_SHIFT] = 1;
-      granules[(physical + length - 1) >>> CODE_GRANULE_SHIFT] = 1;
-    }
+    for (const [physical, length] of ranges) this.#cover(physical, length);
   }
 
-  /** Marks the granules of a block. */
+  /** Marks the bytes of a block. What is no code may owe that to bytes behind it, and takes the rest of its granule. */
   #mark(block: Block): void {
-    const granules = this.#memory.codeGranules;
-    const end = Math.min(block.physical + block.bytes, block.physical - pageOffset(block.physical) + PAGE_SIZE);
-    for (let g = block.physical >>> CODE_GRANULE_SHIFT; g * CODE_GRANULE_BYTES < end; g++) granules[g] = 1;
-    if (block.secondPage >= 0) granules[block.secondPage >>> CODE_GRANULE_SHIFT] = 1;
+    const room = PAGE_SIZE - pageOffset(block.physical);
+    const rest = block.kind === "code" ? 0 : CODE_GRANULE_BYTES;
+    this.#cover(block.physical, Math.min(block.bytes + rest, room));
+    if (block.secondPage >= 0) this.#cover(block.secondPage, Math.max(block.bytes - room, 1) + rest);
+  }
+
+  /** Marks bytes of one page as code: their granules in memory, and they themselves here. */
+  #cover(physical: number, length: number): void {
+    const from = pageOffset(physical);
+    this.#page(pageNumber(physical)).covered.fill(1, from, from + length);
+    const last = (physical + length - 1) >>> CODE_GRANULE_SHIFT;
+    this.#memory.codeGranules.fill(1, physical >>> CODE_GRANULE_SHIFT, last + 1);
   }
 
   /** Drops everything: memory was restored, or replaced without telling. */
@@ -323,47 +336,48 @@ export class CodeCache {
     this.#memory.codeGranules.fill(0);
   }
 
-  /** Drops the blocks that share a granule with a write of `bytes` bytes at a physical address. */
-  invalidate(address: number, bytes: number): void {
-    const firstGranule = address >>> CODE_GRANULE_SHIFT;
-    const lastGranule = (address + bytes - 1) >>> CODE_GRANULE_SHIFT;
-    const firstPage = pageNumber(address);
-    const lastPage = pageNumber(address + bytes - 1);
-    for (let number = firstPage; number <= lastPage; number++) this.#invalidatePage(number, firstGranule, lastGranule);
+  /**
+   * Drops the blocks that have a byte in common with a write of `bytes` bytes at a physical address; false when there
+   * are none: the write met data that shares a granule with code.
+   */
+  invalidate(address: number, bytes: number): boolean {
+    let dropped = false;
+    for (let number = pageNumber(address); number * PAGE_SIZE < address + bytes; number++) {
+      const from = Math.max(address, number * PAGE_SIZE);
+      if (this.#invalidatePage(number, from, Math.min(address + bytes, (number + 1) * PAGE_SIZE))) dropped = true;
+    }
+    return dropped;
   }
 
-  #invalidatePage(number: number, firstGranule: number, lastGranule: number): void {
+  /** The same for a write of the bytes from `from` up to `to`, all of one page. */
+  #invalidatePage(number: number, from: number, to: number): boolean {
     const page = this.#pages.get(number);
-    if (page === undefined) return;
+    const start = number * PAGE_SIZE;
+    if (page === undefined || !isSetWithin(page.covered, from - start, to - start)) return false;
+    const margin = (block: Block): number => (block.kind === "code" ? 0 : CODE_GRANULE_BYTES);
     for (const [key, block] of page.blocks) {
-      const first = block.physical >>> CODE_GRANULE_SHIFT;
-      const last = (block.physical + block.bytes - 1) >>> CODE_GRANULE_SHIFT;
-      if (first > lastGranule || last < firstGranule) continue;
+      if (block.physical >= to || block.physical + block.bytes + margin(block) <= from) continue;
       page.blocks.delete(key);
       this.#cool(block);
       if (block.secondPage >= 0) this.#pages.get(pageNumber(block.secondPage))?.spill.delete(block);
       this.dropped++;
     }
     for (const dependent of [...page.dependents]) {
-      const touched = dependent.ranges.some(
-        ([physical, length]) =>
-          physical >>> CODE_GRANULE_SHIFT <= lastGranule &&
-          (physical + length - 1) >>> CODE_GRANULE_SHIFT >= firstGranule,
-      );
-      if (touched) dependent.drop();
+      if (dependent.ranges.some(([physical, length]) => physical < to && physical + length > from)) dependent.drop();
     }
-    const start = number * PAGE_SIZE;
-    if (firstGranule <= start >>> CODE_GRANULE_SHIFT) {
-      for (const block of page.spill) {
-        this.#pages.get(pageNumber(block.physical))?.blocks.delete(block.key);
-        this.#cool(block);
-        this.dropped++;
-      }
-      page.spill.clear();
+    for (const block of page.spill) {
+      const end = start + block.bytes - (PAGE_SIZE - pageOffset(block.physical)) + margin(block);
+      if (end <= from && from > start) continue;
+      this.#pages.get(pageNumber(block.physical))?.blocks.delete(block.key);
+      this.#cool(block);
+      page.spill.delete(block);
+      this.dropped++;
     }
+    page.covered.fill(0);
     this.#memory.codeGranules.fill(0, start / CODE_GRANULE_BYTES, (start + PAGE_SIZE) / CODE_GRANULE_BYTES);
     for (const block of page.blocks.values()) this.#mark(block);
     for (const block of page.spill) this.#mark(block);
     for (const dependent of page.dependents) this.#markRanges(dependent.ranges);
+    return true;
   }
 }

@@ -179,8 +179,7 @@ export class Core {
     const policy = parts.engine ?? null;
     this.code = new CodeCache(memory, profile, parts.maxBlock, policy === null);
     memory.onCodeWrite = (address, bytes) => {
-      this.code.invalidate(address, bytes);
-      this.env.attention();
+      if (this.code.invalidate(address, bytes)) this.env.attention();
     };
     this.#events = new EventDelivery(this.state, this.env, this.vmx, () => this.#enterDomain());
     this.#engine =

@@ -1,4 +1,4 @@
-// Lifted code is never stale, whoever writes, and a write drops no more than the granules that it touches.
+// Lifted code is never stale, whoever writes, and a write drops no more than the blocks whose bytes it changes.
 import { describe, expect, test } from "vitest";
 import { CELL, GPR } from "../../sim/cpu/state.ts";
 import { CODE_GRANULE_BYTES } from "../../sim/memory/physical.ts";
@@ -159,9 +159,12 @@ describe("granules", () => {
     expect(rig.core.code.dropped).toBe(0);
   });
 
-  test("a write drops the blocks of its granule, and only them", () => {
+  test("a write drops the blocks of its bytes, and only them: not what shares their granule", () => {
     const rig = threeGranules();
-    rig.memory.write8(AT.code + CODE_GRANULE_BYTES + 40, 0);
+    rig.memory.write32(AT.code + CODE_GRANULE_BYTES + 3, 0);
+    rig.memory.write32(AT.code + CODE_GRANULE_BYTES - 4, 0);
+    expect(rig.core.code.dropped).toBe(0);
+    rig.memory.write8(AT.code + CODE_GRANULE_BYTES + 2, CODE_GRANULE_BYTES - 3);
     expect(rig.core.code.dropped).toBe(1);
     rig.core.state.set(CELL.activity, 0);
     rig.core.state.eip = AT.code;
@@ -178,19 +181,21 @@ describe("granules", () => {
       const rig = new Rig().code(`${"90 ".repeat(CODE_GRANULE_BYTES + 8)} f4`);
       rig.core.state.eip = AT.code + CODE_GRANULE_BYTES - 4;
       rig.run();
-      rig.memory.write8(AT.code + at, 0x90);
+      rig.memory.write8(AT.code + (at === 0 ? CODE_GRANULE_BYTES - 2 : at), 0x90);
       expect(rig.core.code.dropped).toBe(1);
     }
   });
 
   test("data beside code on one page costs no lifting, however often it is written", () => {
-    // INC [EBX]; DEC ECX; JNZ; HLT with the data four granules on
-    const rig = new Rig().code("ff 03 49 75 fb f4");
-    rig.core.state.set(GPR.ebx, AT.code + 4 * CODE_GRANULE_BYTES);
-    rig.core.state.set(GPR.ecx, 1000);
-    rig.run();
-    expect(rig.core.code.dropped).toBe(0);
-    expect(rig.core.code.lifted).toBeLessThan(4);
+    // INC [EBX]; DEC ECX; JNZ; HLT with the data four granules on, or next to the code
+    for (const distance of [4 * CODE_GRANULE_BYTES, 8]) {
+      const rig = new Rig().code("ff 03 49 75 fb f4");
+      rig.core.state.set(GPR.ebx, AT.code + distance);
+      rig.core.state.set(GPR.ecx, 1000);
+      rig.run();
+      expect(rig.core.code.dropped).toBe(0);
+      expect(rig.core.code.lifted).toBeLessThan(4);
+    }
   });
 });
 
