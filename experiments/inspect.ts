@@ -14,6 +14,8 @@ import { FIRST_STAGE_REASONS, WALK, WALK_OUTCOME, type WalkContext, WalkResult, 
 /** Guest-physical addresses have at most so many bits in what is looked at here. */
 const PHYSICAL_ADDRESS_BITS = 36;
 const MAX_INSTRUCTION_BYTES = 15;
+/** Firmware has 128 KB at most. */
+const ROM_ALIAS = 2 ** 32 - 0x2_0000;
 
 /** The guest's processor as it is now. */
 export function processorOf(machine: Machine): CpuState {
@@ -140,8 +142,10 @@ function readPhysical(machine: Machine, address: number, into: Uint8Array): bool
     for (let i = 0; i < into.length; i++) into[i] = vga.readMemory(address + i, 1);
     return true;
   }
-  if (address + into.length > machine.guestBytes) return false;
-  machine.technique.readGuest(address, into);
+  // The firmware's ROM, which ends at 1 MB, ends at 4 GB again.
+  const place = address >= ROM_ALIAS ? address - (2 ** 32 - 2 ** 20) : address;
+  if (place + into.length > machine.guestBytes) return false;
+  machine.technique.readGuest(place, into);
   return true;
 }
 

@@ -7,7 +7,7 @@
  */
 import { CELL, type CpuState, GPR, MXCSR, SEG, X87, x87RegisterCell, xmmCell } from "../../sim/cpu/state.ts";
 import { status, tagWord } from "../../sim/cpu/x87/stack.ts";
-import { linearEip } from "../inspect.ts";
+import { codeBits, linearEip } from "../inspect.ts";
 
 interface Register {
   readonly name: string;
@@ -152,8 +152,11 @@ const VECTORS = [
   ["v2i64", "int64", 2, "v2_int64"],
 ] as const;
 
-/** target.xml. */
-export function targetDescription(): string {
+/**
+ * target.xml. GDB disassembles by the architecture that it finds here when it connects: 16-bit code (i8086) for a guest
+ * in real or virtual-8086 mode or a 16-bit segment.
+ */
+export function targetDescription(state: CpuState): string {
   const line = ({ name, bits, type, group }: Register) =>
     `<reg name="${name}" bitsize="${bits}" type="${type}"${group === undefined ? "" : ` group="${group}"`}/>`;
   const flags = [
@@ -166,7 +169,7 @@ export function targetDescription(): string {
   return [
     '<?xml version="1.0"?>',
     '<!DOCTYPE target SYSTEM "gdb-target.dtd">',
-    "<target><architecture>i386</architecture>",
+    `<target><architecture>${codeBits(state) === 16 ? "i8086" : "i386"}</architecture>`,
     '<feature name="org.gnu.gdb.i386.core">',
     `<flags id="i386_eflags" size="4">${flags.join("")}</flags>`,
     ...CORE.map(line),

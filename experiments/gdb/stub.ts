@@ -342,7 +342,7 @@ export class GdbStub {
     if (data.startsWith("qXfer:features:read:target.xml:")) {
       const [from, length] = numbers(data.slice(data.lastIndexOf(":") + 1));
       if (from === undefined || length === undefined) return "E01";
-      const text = targetDescription();
+      const text = targetDescription(this.#state());
       return `${from + length >= text.length ? "l" : "m"}${text.slice(from, from + length)}`;
     }
     if (data.startsWith("qRcmd,")) return this.#monitor(data.slice(6));

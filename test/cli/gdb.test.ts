@@ -1,12 +1,16 @@
 // The GDB stub: the protocol over a socket in plain Node, and GDB itself where it is installed.
 import { spawn, spawnSync } from "node:child_process";
 import { createConnection, type Socket } from "node:net";
+import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 import { type GdbServer, gdbAddress, serveGdb } from "../../cli/gdb-server.ts";
 import { PacketReader, packet } from "../../experiments/gdb/packets.ts";
+import { readImage } from "../../experiments/images.ts";
+import { IMAGES_FOLDER } from "../../experiments/paths.ts";
 import type { ScriptStep } from "../../experiments/script.ts";
 import type { Session } from "../../experiments/session.ts";
+import type { SimulationRequest } from "../../experiments/simulate.ts";
 import { CONSOLE_GUEST, expects, SYMBOL, sends, sessionOf } from "./guest.ts";
 
 const TALK: readonly ScriptStep[] = [
@@ -59,8 +63,8 @@ class Debugger {
 let close: () => void = () => undefined;
 afterEach(() => close());
 
-async function debug(technique: string, script: readonly ScriptStep[] = TALK) {
-  const session = sessionOf(technique, script);
+async function debug(technique: string, script: readonly ScriptStep[] = TALK, more: Partial<SimulationRequest> = {}) {
+  const session = sessionOf(technique, script, more);
   const server = await serveGdb(session, "localhost:0");
   const port = Number(server.address.split(":")[1]);
   const socket = createConnection({ port, host: "localhost" });
@@ -145,7 +149,7 @@ describe.each(["native", "vtx"])("a debugger of a guest under %s", (technique) =
     // Binary data; packets escape what they must.
     expect(await gdb.ask("X90004,2:#}")).toBe("OK");
     expect(await gdb.ask("m90000,6")).toBe("01020304237d");
-    expect(await gdb.ask("mffff0000,4")).toBe("E14");
+    expect(await gdb.ask("mf0000000,4")).toBe("E14");
     expect(await gdb.ask("P0=78563412")).toBe("OK");
     expect(await gdb.ask("p0")).toBe("78563412");
     expect((await gdb.ask("g")).slice(0, 8)).toBe("78563412");
@@ -189,6 +193,20 @@ describe.each(["native", "vtx"])("a debugger of a guest under %s", (technique) =
     expect(await gdb.answer()).toBe("T0bthread:1;");
     expect(await gdb.eip()).toBeGreaterThan(0x100000);
   });
+
+  test("sees a guest in real mode as 16-bit code at linear addresses, from the reset vector on", async () => {
+    const image = readImage(join(IMAGES_FOLDER, "boot-sector.img"));
+    const { gdb } = await debug(technique, [], { image, guestMemoryBytes: 16 * 2 ** 20 });
+    expect(await gdb.ask("qXfer:features:read:target.xml:0,ffff")).toContain("<architecture>i8086</architecture>");
+    expect(await gdb.eip()).toBe(0xfffffff0);
+    // JMP FAR to the BIOS.
+    expect(await gdb.ask("mfffffff0,5")).toMatch(/^ea....00f0$/);
+    await gdb.ask("Z0,7c00,1");
+    expect(await gdb.ask("c")).toBe("T05thread:1;");
+    expect(await gdb.eip()).toBe(0x7c00);
+    expect(await gdb.ask("s")).toBe("T05thread:1;");
+    expect(await gdb.eip()).toBe(0x7c05);
+  }, 30_000);
 
   test("may send anything", async () => {
     const { gdb, server } = await debug(technique);
