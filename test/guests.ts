@@ -107,11 +107,22 @@ export function runWithCompany(image: string, { commandLine, files }: Company, m
   }
 }
 
-/** Boots a disk, by our BIOS or by QEMU's own ("SeaBIOS"), in real time: with -icount the clocks differ when it sleeps. */
+/** Boots a disk, by our BIOS or by QEMU's own ("SeaBIOS"). The real-time clock follows the guest's time. */
 export function bootOnQemu(disk: string, bios: "ours" | "SeaBIOS", memoryMb = 64): QemuRun {
   const drive = `file=${disk},format=raw,if=ide,snapshot=on`;
   const firmware = bios === "ours" ? ["-bios", biosPath] : [];
-  return onQemu(disk, [...firmware, "-drive", drive, "-m", String(memoryMb), "-vga", "std", "-rtc", "clock=vm"]);
+  return onQemu(disk, [
+    ...firmware,
+    "-drive",
+    drive,
+    "-m",
+    String(memoryMb),
+    "-vga",
+    "std",
+    ...COUNTED,
+    "-rtc",
+    "clock=vm",
+  ]);
 }
 
 function onQemu(image: string, what: readonly string[]): QemuRun {
