@@ -57,7 +57,7 @@ export interface Environment {
 
   /** Called after CR0, CR3, CR4 or EFER have changed in a way that needs `FLUSH`. */
   flushTlb(scope: number): void;
-  /** CR0.WP changed, which needs no flush: what the engine derived from it goes. */
+  /** CR0.WP changed, or PDPTE registers by CR0.CD or NW, which needs no flush: what was derived from them goes. */
   pagingChanged(): void;
   /** INVLPG. */
   flushPage(linear: number): void;

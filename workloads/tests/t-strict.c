@@ -1,7 +1,7 @@
 /*
  * What the manual says and QEMU's TCG does otherwise, point by point; the other test guests leave these out.
  */
-#include "test.h"
+#include "pae.h"
 
 #define RING1_STACK_ABSENT 0x40
 #define CODE_RING1 0x48
@@ -228,6 +228,123 @@ static void alignment(void) {
     write_cr0(cr0);
 }
 
+/* The PDPTE registers of PAE paging: when they are loaded, and what is refused. */
+#define PAGE_TWO_GB 0x80001000u
+#define RIGHTS (PTE_U | PTE_W | PTE_P)
+#define CR0_CD 0x40000000u
+SNIPPET(to_cr3, "7:\tmovl %eax, %cr3");
+
+static u32 directory_with(u32 frame) { /* of which PAGE_TWO_GB is in `frame` */
+    u32 directory = frame_alloc(), table = frame_alloc();
+    *(u64 *)directory = table | RIGHTS;
+    ((u64 *)table)[1] = frame | RIGHTS;
+    return directory;
+}
+static u32 here(void) { /* the word at PAGE_TWO_GB, 0 if it is not present */
+    u32 outcome = pae_access(PAGE_TWO_GB, CPL0, LOAD);
+    if (outcome != ALLOWED) expect("error code", outcome, 0);
+    return outcome == ALLOWED ? caught.frame.eax : 0;
+}
+static void load_pointer(u64 entry) { /* and see that nothing but a load of the registers takes it up */
+    u32 before = here(), cr0 = read_cr0(), cr4 = read_cr4();
+    pae_pointers[2] = entry;
+    expect("after a store", here(), before);
+    invlpg(PAGE_TWO_GB);
+    invlpg((u32)pae_pointers);
+    expect("after INVLPG", here(), before);
+    write_cr0(cr0 ^ CR0_WP);
+    write_cr0(cr0);
+    write_cr4(cr4 ^ 4); /* TSD */
+    write_cr4(cr4);
+    expect("after MOV to CR0 and CR4 of other bits", here(), before);
+}
+
+static void pointers(void) {
+    static const u8 reserved[] = {1, 2, 5, 6, 7, 8, 45, 51, 62, 63}, others[] = {3, 4, 9, 10, 11};
+    u32 frames[2] = {frame_alloc(), frame_alloc()}, directories[2], cr0 = read_cr0();
+    for (u32 i = 0; i < 2; i++) {
+        directories[i] = directory_with(frames[i]);
+        MEMORY32(frames[i]) = 0x0D1AEC70 + i;
+    }
+    group("PDPTE registers");
+    pae_build();
+    pae_pointers[2] = directories[0] | PTE_P;
+    pae_on((u32)pae_pointers);
+    u32 cr4 = read_cr4();
+    expect("the first directory", here(), 0x0D1AEC70);
+    for (u32 how = 0; how < 5; how++) { /* each of them loads the registers */
+        load_pointer(how & 1 ? directories[0] | PTE_P : directories[1] | PTE_P);
+        if (how == 0) write_cr3(read_cr3());
+        if (how == 1) write_cr4(cr4 ^ CR4_PGE);
+        if (how == 2) write_cr4(cr4 ^ CR4_PSE);
+        if (how == 3) write_cr0(cr0 | CR0_CD);
+        if (how == 4) pae_off(), pae_on((u32)pae_pointers);
+        invlpg(PAGE_TWO_GB); /* CR0.CD flushes nothing */
+        expect("loaded", here(), 0x0D1AEC71 - (how & 1));
+        write_cr4(cr4);
+        write_cr0(cr0);
+    }
+    load_pointer(0);
+    write_cr3((u32)pae_pointers);
+    expect("not present", here(), 0);
+    load_pointer(0xFFFFFFFFFFFFFFFEull);
+    write_cr3((u32)pae_pointers);
+    expect("not present, all other bits set", here(), 0);
+    for (u32 i = 0; i < sizeof others; i++) {
+        pae_pointers[2] = directories[i & 1] | PTE_P | 1u << others[i];
+        write_cr3((u32)pae_pointers);
+        expect("PWT, PCD and software's bits", here(), 0x0D1AEC70 + (i & 1));
+    }
+    pae_pointers[2] = directories[0] | PTE_P;
+    write_cr3((u32)pae_pointers);
+    u64 *second = pae_pointers + 4;
+    for (u32 i = 0; i < 4; i++) second[i] = pae_pointers[i];
+    for (u32 i = 0; i < sizeof reserved; i++) {
+        reset(CPL0);
+        second[i & 3] = pae_pointers[i & 3] | PTE_P | 1ull << reserved[i];
+        in.eax = (u32)second;
+        EXPECT_TRAP("MOV to CR3 of a table with a reserved bit", to_cr3, VECTOR_GENERAL_PROTECTION, 0);
+        expect_registers("MOV to CR3");
+        expect("CR3", read_cr3(), (u32)pae_pointers);
+        second[i & 3] = pae_pointers[i & 3];
+        pae_pointers[2] |= 1ull << reserved[i];
+        reset(CPL0);
+        in.eax = cr4 ^ CR4_PGE;
+        EXPECT_TRAP("MOV to CR4 that changes PGE", to_cr4, VECTOR_GENERAL_PROTECTION, 0);
+        in.eax = cr4 ^ CR4_PSE;
+        EXPECT_TRAP("MOV to CR4 that changes PSE", to_cr4, VECTOR_GENERAL_PROTECTION, 0);
+        expect("CR4", read_cr4(), cr4);
+        in.eax = cr0 | CR0_CD;
+        EXPECT_TRAP("MOV to CR0 that changes CD", to_cr0, VECTOR_GENERAL_PROTECTION, 0);
+        expect("CR0", read_cr0(), cr0);
+        expect("the registers are as they were", here(), 0x0D1AEC70);
+        write_cr0(cr0 & ~CR0_PG);
+        in.eax = cr0;
+        run(to_cr0);
+        u32 now = read_cr0();
+        pae_pointers[2] = directories[0] | PTE_P;
+        write_cr0(cr0);
+        expect("MOV to CR0 that sets PG", caught.frame.vector << 16 | caught.frame.error_code, VECTOR_GENERAL_PROTECTION << 16);
+        expect("CR0", now, cr0 & ~CR0_PG);
+    }
+    for (u32 i = 0; i < 4; i++) expect("no A in pointer entries", (u32)pae_pointers[i] & PTE_A, 0);
+    /* An error code of a reserved bit has P. IA32_EFER refuses what it does not have. */
+    u32 *entry = (u32 *)(u32)(*(u64 *)directories[0] & PAE_FRAME) + 2;
+    entry[1] = 0x40000000;
+    invlpg(PAGE_TWO_GB);
+    expect("RSVD with P", pae_access(PAGE_TWO_GB, CPL3, STORE), 15);
+    entry[1] = 0;
+    reset(CPL0);
+    in.ecx = MSR_EFER;
+    in.edx = 0;
+    in.eax = 0x1000;
+    EXPECT_TRAP("reserved bit of IA32_EFER", write_msr, VECTOR_GENERAL_PROTECTION, 0);
+    in.eax = EFER_NXE;
+    in.edx = 1;
+    EXPECT_TRAP("upper half of IA32_EFER", write_msr, VECTOR_GENERAL_PROTECTION, 0);
+    pae_off();
+}
+
 void program_main(void) {
     test_init();
     lock_prefix();
@@ -237,5 +354,6 @@ void program_main(void) {
     external();
     refused();
     alignment();
+    pointers();
     groups_end();
 }

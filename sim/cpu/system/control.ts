@@ -130,7 +130,8 @@ function writeCr0(state: CpuState, env: Environment, value: number): void {
   if (loads && !reloadPdptes(state, env, written, state.cr4, state.get(CELL.cr3))) return;
   state.set(CELL.cr0, written);
   if ((changed & CR0.PG) !== 0) env.flushTlb(FLUSH.ALL);
-  else if ((changed & CR0.WP) !== 0) env.pagingChanged();
+  else if ((changed & CR0.WP) !== 0 || (loads && usesPae(written, state.cr4, state.get(CELL.efer))))
+    env.pagingChanged();
   env.attention();
 }
 
