@@ -28,6 +28,7 @@ const GUESTS: readonly (readonly [guest: string, commandLine: string])[] = [
   ["pgfault", SMALL],
   ["tprwr", SMALL],
   ["t-paging", ""],
+  ["t-pae", ""],
   ["t-smc", ""],
 ];
 
@@ -100,6 +101,7 @@ describe("a saved machine", () => {
     ["pgfault", SMALL, 110_000, 6_000],
     ["tprwr", SMALL, 110_000, 6_000],
     ["t-pagetables", "", 170_000, 8_000],
+    ["t-pae", "", 640_000, 8_000],
     ["t-smc", "", 115_000, 8_000],
   ];
   const STEP = 997;

@@ -64,6 +64,7 @@ describe.each([
   ["kernel", ""],
   ["timer-interrupt", FAST_TIMER],
   ["t-paging", ""],
+  ["t-pae", ""],
   ["t-exceptions", ""],
   ["syscall-sysenter", "iterations=20 warm-up=5"],
 ])("%s", (guest, commandLine) => {

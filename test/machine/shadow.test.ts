@@ -30,6 +30,8 @@ test.each([
   ["ptemod-np2p", "iterations=20 warm-up=5", 5],
   ["t-paging", "", 1],
   ["t-pagetables", "", 1],
+  ["t-pae", "", 7],
+  ["t-strict", "", 3],
   ["t-exceptions", "", 1],
   ["t-smc", "", 1],
 ])("the shadow of %s equals its re-derivation after every exit", (guest, commandLine, every) => {
