@@ -15,6 +15,7 @@ import {
   registers,
   type Setup,
   stateOf,
+  text,
   verdict,
 } from "./rig.ts";
 
@@ -60,6 +61,9 @@ function expectSameOutcome(rig: Rig, setup: Setup): void {
   expect(differences(a, b).filter((at) => (((a[at / 4] as number) ^ (b[at / 4] as number)) & ~0x60) !== 0)).toEqual([]);
 }
 
+/** Instructions after which t-sse switches its tasks. */
+const TASKS_OF_SSE = 5_000_000;
+
 describe.each([
   ["kernel", ""],
   ["timer-interrupt", FAST_TIMER],
@@ -94,6 +98,19 @@ describe.each([
     }
     expectSameOutcome(rig, native);
   });
+});
+
+test("the registers of x87, MMX and SSE move with a guest whose tasks use them", () => {
+  const native: Setup = { technique: "native", guest: "t-sse" };
+  const vtx: Setup = { technique: "vtx", guest: "t-sse" };
+  let rig = boot(native);
+  rig.machine.run(LIMIT, TASKS_OF_SSE);
+  expect(text(rig.serial)).toMatch(/FXSAVE and FXRSTOR: \d+ checks\n$/);
+  for (let n = 0; n < 6; n++) {
+    rig = move(rig, n % 2 === 0 ? vtx : native);
+    if (!go(rig, 7_777)) break;
+  }
+  expectSameOutcome(rig, native);
 });
 
 describe("a guest that is moved at a delicate moment", () => {

@@ -8,11 +8,13 @@
  * of real-address mode keep selector and offset.
  */
 import type { Environment } from "../environment.ts";
+import { dataAccess, linearAddress } from "../interpreter.ts";
 import type { MicroOp } from "../micro-ops.ts";
 import { CELL, type CpuState, CR0, FLAG, GPR, OUTCOME, raise, SEG, VECTOR, X87 } from "../state.ts";
 import * as arithmetic from "./arithmetic.ts";
 import { FORMAT, FORMAT_BYTES, fromMemory, indefiniteBits, toMemory, toRegister, withSign } from "./conversions.ts";
 import { errorEnded, errorPending } from "./errors.ts";
+import * as fast from "./fast.ts";
 import { BIAS, type Float80, finite, INDEFINITE, type Operand, pack, unpack, zero } from "./float80.ts";
 import { fldenv, fnsave, fnstenv, frstor, readOperand, storeValue, writableAddress } from "./memory.ts";
 import { Context, EXCEPTION } from "./rounding.ts";
@@ -42,38 +44,89 @@ interface Operation {
 
 type Binary = (context: Context, a: Operand, b: Operand) => Float80;
 
+/** The same on cells, for the common case (fast.ts); false when it is not one. */
+type Quick = (state: CpuState, d: number, a: number, b: number) => boolean;
+
 function popTimes(state: CpuState, times: number): void {
   for (let n = 0; n < times; n++) stack.pop(state);
 }
 
 const context = (state: CpuState): Context => new Context(stack.control(state));
 
+/** Formats that pass through X87.transfer: up to eight bytes. */
+const isShort = (format: number): boolean => format !== FORMAT.FLOAT80 && format !== FORMAT.DECIMAL;
+
+/** Reads the memory operand, of a short format, into X87.transfer; false with a fault. */
+function loadBits(state: CpuState, env: Environment, u: MicroOp): boolean {
+  const bytes = FORMAT_BYTES[u.w]!;
+  const linear = linearAddress(state, u.x, state.i32[u.a] as number, bytes, false);
+  if (linear < 0) return false;
+  const access = dataAccess(state, false);
+  if (bytes === 8) env.load64(linear, access, X87.transfer);
+  else state.set(X87.transfer, env.load(linear, bytes, access));
+  return state.signal.outcome === OUTCOME.NONE;
+}
+
+/** Turns what loadBits has read into a number in X87.transfer, if no exception can come of it. */
+function expandBits(state: CpuState, format: number): boolean {
+  const bits = state.i32[X87.transfer] as number;
+  switch (format) {
+    case FORMAT.FLOAT32:
+      return fast.expand(state, 4);
+    case FORMAT.FLOAT64:
+      return fast.expand(state, 8);
+    case FORMAT.INT32:
+      return fast.expandInteger(state, bits);
+    case FORMAT.INT16:
+      return fast.expandInteger(state, (bits << 16) >> 16);
+    default:
+      return false;
+  }
+}
+
+const rawBits = (state: CpuState): bigint => state.u64[X87.transfer >> 1] as bigint;
+
+/** The number that expandBits has left in X87.transfer. */
+function expanded(state: CpuState): Operand {
+  return unpack({ signExponent: state.i32[X87.transfer + 2] as number, significand: rawBits(state) });
+}
+
 /** The memory operand, or ST(i); null with a fault signalled. An empty ST(i) is the caller's to see. */
 function source(state: CpuState, env: Environment, u: MicroOp): Operand | null {
   if (u.w === FORMAT.NONE) return stack.operand(state, register(u));
-  const bits = readOperand(state, env, u, FORMAT_BYTES[u.w]!);
-  return bits === null ? null : fromMemory(u.w, bits);
+  return loadBits(state, env, u) ? fromMemory(u.w, rawBits(state)) : null;
 }
 
 const eitherEmpty = (state: CpuState, u: MicroOp): boolean =>
   stack.isEmpty(state, 0) || (u.w === FORMAT.NONE && stack.isEmpty(state, register(u)));
 
 /** FADD and its kin: destination = f(destination, source). */
-function binary(f: Binary): Run {
+function binary(f: Binary, quick: Quick | null = null): Run {
   return (state, env, u) => {
-    const other = source(state, env, u);
-    if (other === null) return;
+    const inMemory = u.w !== FORMAT.NONE;
+    if (inMemory && !loadBits(state, env, u)) return;
     const toSti = (u.c & TO_STI) !== 0;
     const destination = toSti ? register(u) : 0;
     if (eitherEmpty(state, u)) {
       if (!stack.stackFault(state, false)) return;
       stack.write(state, destination, INDEFINITE);
     } else {
-      const found = context(state);
-      const top = stack.operand(state, 0);
-      const result = toSti ? f(found, other, top) : f(found, top, other);
-      if (!stack.report(state, found)) return;
-      stack.write(state, destination, result);
+      const isNumber = inMemory && expandBits(state, u.w);
+      const top = fast.stackCell(state, 0);
+      const to = toSti ? fast.stackCell(state, register(u)) : top;
+      const from = toSti ? top : isNumber ? X87.transfer : fast.stackCell(state, register(u));
+      if (quick === null || inMemory !== isNumber || !quick(state, to, to, from)) {
+        const found = context(state);
+        const a = stack.operand(state, destination);
+        const b = isNumber
+          ? expanded(state)
+          : inMemory
+            ? fromMemory(u.w, rawBits(state))
+            : stack.operand(state, toSti ? 0 : register(u));
+        const result = f(found, a, b);
+        if (!stack.report(state, found)) return;
+        stack.write(state, destination, result);
+      }
     }
     popTimes(state, pops(u));
   };
@@ -148,6 +201,14 @@ const ftst: Run = (state, _env, u) => {
   compareWith(state, { ...u, w: FORMAT.INT16 }, finite(0, 0, 0n, false), false, stack.setConditions);
 };
 
+/** Pushes the number in a cell, for which there is room. */
+function pushCell(state: CpuState, cell: number): void {
+  stack.setC1(state, false);
+  stack.rotate(state, -1);
+  fast.copy(state, fast.stackCell(state, 0), cell);
+  stack.setValid(state, 0, true);
+}
+
 /** FLD, FILD, FBLD from memory, FLD ST(i). */
 const load: Run = (state, env, u) => {
   if (u.w === FORMAT.NONE) {
@@ -155,11 +216,25 @@ const load: Run = (state, env, u) => {
       if (stack.stackFault(state, false)) stack.push(state, INDEFINITE);
       return;
     }
+    if (stack.isEmpty(state, 7)) {
+      pushCell(state, fast.stackCell(state, register(u)));
+      return;
+    }
     const value = stack.read(state, register(u));
     stack.pushChecked(state, context(state), () => value);
     return;
   }
-  const bits = readOperand(state, env, u, FORMAT_BYTES[u.w]!);
+  let bits: bigint | null = null;
+  if (isShort(u.w)) {
+    if (!loadBits(state, env, u)) return;
+    bits = rawBits(state);
+    if (stack.isEmpty(state, 7) && expandBits(state, u.w)) {
+      pushCell(state, X87.transfer);
+      return;
+    }
+  } else {
+    bits = readOperand(state, env, u, FORMAT_BYTES[u.w]!);
+  }
   if (bits === null) return;
   const found = context(state);
   stack.pushChecked(state, found, () => toRegister(found, u.w, fromMemory(u.w, bits), bits));
@@ -171,6 +246,11 @@ function storeToMemory(truncate: boolean): Run {
     const bytes = FORMAT_BYTES[u.w]!;
     const linear = writableAddress(state, env, u, bytes);
     if (linear < 0) return;
+    if (u.w === FORMAT.FLOAT64 && !stack.isEmpty(state, 0) && fast.shrink(state, fast.stackCell(state, 0))) {
+      env.store64(linear, dataAccess(state, true), X87.transfer);
+      popTimes(state, pops(u));
+      return;
+    }
     let bits: bigint;
     if (stack.isEmpty(state, 0)) {
       if (!stack.stackFault(state, false)) return;
@@ -188,14 +268,14 @@ function storeToMemory(truncate: boolean): Run {
 
 /** FST ST(i), FSTP ST(i): a copy, whatever it holds. */
 const storeToRegister: Run = (state, _env, u) => {
-  let value = stack.read(state, 0);
   if (stack.isEmpty(state, 0)) {
     if (!stack.stackFault(state, false)) return;
-    value = INDEFINITE;
+    stack.write(state, register(u), INDEFINITE);
   } else {
     stack.setC1(state, false);
+    fast.copy(state, fast.stackCell(state, register(u)), fast.stackCell(state, 0));
+    stack.setValid(state, register(u), true);
   }
-  stack.write(state, register(u), value);
   popTimes(state, pops(u));
 };
 
@@ -203,15 +283,19 @@ const exchange: Run = (state, _env, u) => {
   const i = register(u);
   const emptyTop = stack.isEmpty(state, 0);
   const emptyOther = stack.isEmpty(state, i);
+  if (!emptyTop && !emptyOther) {
+    stack.setC1(state, false);
+    const [a, b] = [fast.stackCell(state, 0), fast.stackCell(state, i)];
+    fast.copy(state, X87.transfer, a);
+    fast.copy(state, a, b);
+    fast.copy(state, b, X87.transfer);
+    return;
+  }
   let top = stack.read(state, 0);
   let other = stack.read(state, i);
-  if (emptyTop || emptyOther) {
-    if (!stack.stackFault(state, false)) return;
-    if (emptyTop) top = INDEFINITE;
-    if (emptyOther) other = INDEFINITE;
-  } else {
-    stack.setC1(state, false);
-  }
+  if (!stack.stackFault(state, false)) return;
+  if (emptyTop) top = INDEFINITE;
+  if (emptyOther) other = INDEFINITE;
   stack.write(state, 0, other);
   stack.write(state, i, top);
 };
@@ -379,10 +463,20 @@ const CONTROL = { isControl: true } as const;
 const NO_WAIT = { isControl: true, noWait: true } as const;
 
 const OPERATION_TABLE = {
-  add: { run: binary((c, a, b) => arithmetic.add(c, a, b, 0)) },
-  multiply: { run: binary(arithmetic.multiply) },
-  subtract: { run: binary(subtract) },
-  subtractReversed: { run: binary((c, a, b) => subtract(c, b, a)) },
+  add: {
+    run: binary(
+      (c, a, b) => arithmetic.add(c, a, b, 0),
+      (s, d, a, b) => fast.add(s, d, a, b, 0, 0),
+    ),
+  },
+  multiply: { run: binary(arithmetic.multiply, fast.multiply) },
+  subtract: { run: binary(subtract, (s, d, a, b) => fast.add(s, d, a, b, 0, fast.SIGN)) },
+  subtractReversed: {
+    run: binary(
+      (c, a, b) => subtract(c, b, a),
+      (s, d, a, b) => fast.add(s, d, a, b, fast.SIGN, 0),
+    ),
+  },
   divide: { run: binary(arithmetic.divide) },
   divideReversed: { run: binary((c, a, b) => arithmetic.divide(c, b, a)) },
   compare: { run: comparison(false) },
