@@ -62,9 +62,9 @@ export interface MachineOptions {
   /** Shifts the guest's timer crystal against the clock, in ticks. */
   readonly timerPhase?: number;
   /**
-   * The image of the guest's firmware ROM, 64 or 128 KB, which ends at 1 MB and again at 4 GB; 64 KB of ones with the
-   * board's MP and ACPI tables if not
-   * given (a machine with less than 1 MB has none). A machine with an image begins at the reset vector.
+   * The image of the guest's firmware ROM, 64 or 128 KB, which ends at 1 MB and again at 4 GB. A machine with one begins
+   * at the reset vector. If not given the ROM holds the board's MP and ACPI tables, and a HLT at the reset vector (a
+   * machine with less than 1 MB has none).
    */
   readonly firmware?: Uint8Array;
   /** Contents of the guest's disks: primary master and slave, secondary master and slave; never modified. */
@@ -316,7 +316,13 @@ export class Machine {
   }
 }
 
-/** A ROM in which nothing is programmed; none where it would not fit below the end of RAM. */
+/** At the reset vector of a machine without firmware: CLI; HLT; JMP back. A guest that resets such a machine ends its run. */
+const NOTHING_TO_START = [0xfa, 0xf4, 0xeb, 0xfd];
+const RESET_VECTOR_FROM_END = 16;
+
+/** A ROM in which nothing else is programmed; none where it would not fit below the end of RAM. */
 function blankFirmware(guestBytes: number): Uint8Array {
-  return new Uint8Array(guestBytes < EXTENDED_BASE ? 0 : (FIRMWARE_SIZES[0] as number)).fill(0xff);
+  const image = new Uint8Array(guestBytes < EXTENDED_BASE ? 0 : (FIRMWARE_SIZES[0] as number)).fill(0xff);
+  if (image.length > 0) image.set(NOTHING_TO_START, image.length - RESET_VECTOR_FROM_END);
+  return image;
 }

@@ -4,6 +4,7 @@ import { TICKS_PER_CYCLE } from "../../sim/clock.ts";
 import { profileNamed } from "../../sim/cpu/profiles/catalogue.ts";
 import { resetState } from "../../sim/cpu/reset.ts";
 import { CELL, GPR, SEG, X87 } from "../../sim/cpu/state.ts";
+import { bare, Program } from "./assemble.ts";
 import { emptyMachine, guestWord, LIMIT, PENTIUM4, PROFILES, registers } from "./rig.ts";
 
 /** 64 KB with `code` at F000:E000 and a near jump to it at the reset vector. */
@@ -44,6 +45,12 @@ test.each(PROFILES)("%s after reset is as SDM vol. 3, table 10-1, says", (name) 
 });
 
 describe.each(["native", "vtx"] as const)("under %s", (technique) => {
+  test("a kernel that resets a machine without firmware ends its run there", () => {
+    const program = new Program().out(0x92, 1).code(0xeb, 0xfe);
+    const rig = bare({ technique, program, vectors: [] });
+    expect(rig.machine.run(LIMIT)).toMatchObject({ kind: "dead-halt", cs: 0xf000 });
+  });
+
   test("a machine with firmware begins at its reset vector", () => {
     const code = [0x66, 0x89, 0x16, 0x00, 0x06, 0xb0, 0x07, ...EXIT]; // MOV [600h], EDX; MOV AL, 7
     const rig = emptyMachine({ technique, firmware: firmware(code) });
