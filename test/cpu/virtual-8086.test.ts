@@ -280,6 +280,11 @@ describe("with CR4.VME", () => {
     rig.step(4);
     expect(outcome(rig)).toBe("#13");
     expect(rig.stack(1)).toBe(START + 1);
+    // The same when nothing else makes the processor stop between instructions.
+    const running = virtual("cc 90 90", FLAG.VIP, VME);
+    running.handler(3, "80 4c 24 0a 08 cf");
+    running.run(1e6);
+    expect([outcome(running), running.stack(1)]).toEqual(["#13", START + 1]);
   });
 });
 
