@@ -5,6 +5,7 @@
 import { writeFileSync } from "node:fs";
 import { problemOf } from "../experiments/ends.ts";
 import { modeText, processorOf } from "../experiments/inspect.ts";
+import { grouped } from "../experiments/numbers.ts";
 import { shown } from "../experiments/paths.ts";
 import { type Point, singleLabel } from "../experiments/point.ts";
 import { asProblem, Problem } from "../experiments/problem.ts";
@@ -176,6 +177,10 @@ function report(
   const lines = exitSummary(point, result, endText(end));
   const problem = !ended ? null : problemOf(end, singleLabel(point), point.maxCycles);
   if (end.kind === "signal" || (problem !== null && end.kind !== "exit")) lines.push("", ...placeLines(machine));
+  const debugBytes = machine.board.console.bytes.length;
+  if (debugBytes > 0 && options.debugcon === undefined) {
+    lines.push("", `${grouped(debugBytes)} bytes came on port E9h; --debugcon - shows them`);
+  }
   const absent = absentLine(machine);
   if (absent !== null) lines.push("", absent);
   if (made.length > 0) lines.push("", ...made);

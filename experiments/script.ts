@@ -61,7 +61,9 @@ export class Script {
     if (this.step === undefined) return;
     this.#unseen += String.fromCharCode(byte);
     if (this.#unseen.length > 2 * KEPT_CHARACTERS) this.#unseen = this.#unseen.slice(-KEPT_CHARACTERS);
-    if (this.#findSerial()) this.#guest.pause();
+    const { step } = this;
+    // What was there before has been searched: only this byte can complete it.
+    if (step?.kind === "expect" && this.#unseen.endsWith(step.text) && this.#findSerial()) this.#guest.pause();
   }
 
   /** Between two instructions: sends what is due, and looks at the screen when `look` says so. */

@@ -125,6 +125,19 @@ test("the summary says which ports the guest tried in vain", async () => {
   expect(answer.err).toContain("\nports that no device has, with accesses: 300h (2), 1234h (1)\n");
 });
 
+test("what comes on port E9h is told, and shown when asked for", async () => {
+  const code = join(folder, "code.bin");
+  // MOV AL, 'h'; OUT E9h, AL; MOV AL, 10; OUT E9h, AL; XOR EAX, EAX; OUT F4h, EAX.
+  writeFileSync(code, Uint8Array.of(0xb0, 0x68, 0xe6, 0xe9, 0xb0, 10, 0xe6, 0xe9, 0x31, 0xc0, 0xe7, 0xf4));
+  const argv = ["boot", code, "--load-address", "0x100000"];
+  const told = await run(argv, { real: true });
+  expect(told).toMatchObject({ status: 0, out: "" });
+  expect(told.err).toContain("2 bytes came on port E9h; --debugcon - shows them");
+  const shown = await run([...argv, "--debugcon", "-"], { real: true });
+  expect(shown).toMatchObject({ status: 0, out: "h\n" });
+  expect(shown.err).not.toContain("E9h");
+});
+
 test("--memory takes units, and the spelling of old", async () => {
   for (const size of [
     ["--memory", "4M"],
