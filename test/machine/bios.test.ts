@@ -93,6 +93,20 @@ describe.each(["native", "vtx"] as const)("%s", (technique) => {
     expect(machine.run(SECOND)).toEqual({ kind: "exit", status: 0x5a });
   });
 
+  test("a first disk of a floppy's size is drive 00h with a floppy's geometry", () => {
+    // OR DL, DL; JNZ spin; INT 13h AX=0201h CX=0001h DX=0100h ES:BX=0:8000; MOV AL, [8000h]
+    const code = [
+      ...[0x08, 0xd2, 0x75, 0xfe, ...LOAD_AX_0],
+      ...[0x8e, 0xc0, 0xb8, 0x01, 0x02, 0xb9, 0x01, 0x00, 0xba, 0x00, 0x01, 0xbb, 0x00, 0x80, 0xcd, 0x13],
+      ...[0xa0, 0x00, 0x80, ...EXIT_AL],
+    ];
+    const floppy = new Uint8Array(2880 * 512);
+    floppy.set(disk(code).subarray(0, 512));
+    floppy[18 * 512] = 0x3c;
+    const [machine] = machineWith({ technique, disks: [floppy] });
+    expect(machine.run(SECOND)).toEqual({ kind: "exit", status: 0x3c });
+  });
+
   test("a reset with shutdown code 0Ah goes on where 0040:0067 points", () => {
     const code = [
       ...LOAD_AX_0,

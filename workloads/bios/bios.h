@@ -148,6 +148,7 @@ struct vector {
 #define EBDA_SIZE 0x00
 #define EBDA_DISK_PARAMETERS 0x3D /* two tables of 16 bytes, INT 41h and 46h */
 #define EBDA_BOOT_TARGET 0x80     /* struct boot_target */
+#define EBDA_FLOPPY 0xC0          /* type of the drive that the first disk is shown as; 0: it is a hard disk */
 #define EBDA_DISKS 0x100          /* struct disk [MAX_DISKS] */
 #define EBDA_DISK_EXTENSION 0x1C0 /* the table that INT 13h AH=48h points to */
 
@@ -250,6 +251,7 @@ u16 ring_next(u16 position);
 int ring_put(u16 key);
 
 void disk_init(void);   /* disk.c, INT 13h */
+u8 boot_drive(void);
 void serial_init(void); /* serial.c, INT 14h */
 void serial_echo(u8 character);
 

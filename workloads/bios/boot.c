@@ -61,12 +61,12 @@ void enter_target(struct boot_target *target) __attribute__((noreturn)); /* star
 void enter_boot_sector(u16 drive) __attribute__((noreturn));
 
 /* One sector, by INT 13h as a program would: whoever has hooked it sees it. */
-static int read_boot_sector(void) {
+static int read_boot_sector(u8 drive) {
     u16 ax = 0x0201, failed;
     __asm__ volatile(
         "pushw %%es\n\txorw %%bx, %%bx\n\tmovw %%bx, %%es\n\tmovw %4, %%bx\n\tint $0x13\n\tsbbw %1, %1\n\tpopw %%es"
         : "+a"(ax), "=r"(failed)
-        : "c"(0x0001), "d"(0x0080), "i"(BOOT_SECTOR)
+        : "c"(0x0001), "d"((u16)drive), "i"(BOOT_SECTOR)
         : "ebx", "memory");
     return !failed && *(u16 __seg_gs *)BOOT_SIGNATURE == 0xAA55;
 }
@@ -75,7 +75,7 @@ void boot_service(struct registers *r) {
     struct boot_target target;
     far_read(&target, EBDA_SEGMENT, EBDA_BOOT_TARGET, sizeof target);
     if (target.flags & BOOT_ENTRY) enter_target(&target);
-    if (BDA->disk_count > 0 && read_boot_sector()) enter_boot_sector(0x80);
+    if (BDA->disk_count > 0 && read_boot_sector(boot_drive())) enter_boot_sector(boot_drive());
     __asm__ volatile("int $0x18");
 }
 

@@ -1,6 +1,7 @@
 /*
  * INT 13h for hard disks, 80h and up, with the extensions of EDD 1.1 (fixed disk access). Disks with more than 1024
- * cylinders are shown with more heads ("LBA-assisted" translation). There are no floppy drives.
+ * cylinders are shown with more heads ("LBA-assisted" translation). There are no floppy drives; but a first disk of exactly
+ * a floppy's size is shown as drive 00h, too, with a floppy's geometry, and boots as that: it is the image of one.
  * Left out: formatting, long sectors, buffers at flat 64-bit addresses, device paths (EDD 3.0).
  */
 #include "disk.h"
@@ -51,6 +52,23 @@ static void clear(void *at, u16 bytes) {
     for (u16 i = 0; i < bytes; i++) ((u8 *)at)[i] = 0;
 }
 
+struct floppy {
+    u16 sectors;
+    u8 type, cylinders, heads, sectors_per_track;
+};
+
+ROM_TABLE struct floppy floppies[] = {
+    {720, 1, 40, 2, 9}, {1440, 3, 80, 2, 9}, {2400, 2, 80, 2, 15}, {2880, 4, 80, 2, 18}, {5760, 6, 80, 2, 36},
+};
+#define EQUIPMENT_FLOPPY 0x0001
+
+/* What INT 1Eh points to: step rate, motor times, 512 bytes, 18 sectors, gaps, filler, settle and start times. */
+ROM_TABLE u8 floppy_parameters[11] = {0xDF, 0x02, 0x25, 0x02, 18, 0x1B, 0xFF, 0x6C, 0xF6, 0x0F, 0x08};
+
+static u8 floppy_type(void) { return far_byte(EBDA_SEGMENT, EBDA_FLOPPY); }
+
+u8 boot_drive(void) { return floppy_type() ? 0x00 : HARD_DISK; }
+
 static u16 where(u8 index) { return EBDA_DISKS + index * sizeof(struct disk); }
 
 static void load(u8 index, struct disk *disk) { far_read(disk, EBDA_SEGMENT, where(index), sizeof *disk); }
@@ -72,6 +90,19 @@ static void translate(struct disk *disk, u16 *identity) {
     disk->heads = heads;
     disk->cylinders = cylinders > MAX_CYLINDERS ? MAX_CYLINDERS : cylinders;
     disk->sectors_per_track = SECTORS_PER_TRACK;
+}
+
+static void show_as_floppy(struct disk *disk) {
+    for (u8 i = 0; i < sizeof floppies / sizeof *floppies; i++) {
+        if (disk->sectors != floppies[i].sectors) continue;
+        disk->cylinders = floppies[i].cylinders;
+        disk->heads = floppies[i].heads;
+        disk->sectors_per_track = floppies[i].sectors_per_track;
+        put_far_byte(EBDA_SEGMENT, EBDA_FLOPPY, floppies[i].type);
+        VECTOR[0x1E].offset = (u16)(u32)floppy_parameters;
+        VECTOR[0x1E].segment = BIOS_SEGMENT;
+        BDA->equipment |= EQUIPMENT_FLOPPY;
+    }
 }
 
 /* The parameter table that INT 41h and 46h point to. */
@@ -100,6 +131,7 @@ void disk_init(void) {
         disk.sectors = identity[IDENTIFY_SECTORS] | (u32)identity[IDENTIFY_SECTORS + 1] << 16;
         translate(&disk, identity);
         u8 index = BDA->disk_count++;
+        if (index == 0) show_as_floppy(&disk);
         far_write(EBDA_SEGMENT, where(index), &disk, sizeof disk);
         if (index < 2) parameter_table(index, &disk);
     }
@@ -131,6 +163,13 @@ static u8 parameters(struct registers *r, struct disk *disk) {
     r->ch = (u8)last;
     r->cl = (last >> 2 & 0xC0) | disk->sectors_per_track;
     r->dh = disk->heads - 1;
+    if (r->dl < HARD_DISK) {
+        r->bx = floppy_type();
+        r->dl = 1;
+        r->es = BIOS_SEGMENT;
+        r->di = (u16)(u32)floppy_parameters;
+        return 0;
+    }
     r->dl = BDA->disk_count;
     return 0;
 }
@@ -236,8 +275,9 @@ void disk_service(struct registers *r) {
         BDA->disk_status = 0;
         return;
     }
-    u8 index = r->dl - HARD_DISK;
-    if (r->dl < HARD_DISK || index >= BDA->disk_count) {
+    int floppy = r->dl == 0 && floppy_type() != 0;
+    u8 index = floppy ? 0 : r->dl - HARD_DISK;
+    if ((r->dl < HARD_DISK && !floppy) || index >= BDA->disk_count || (floppy && function >= 0x41)) {
         if (function == 0x15) { /* type: no such drive */
             r->ax = 0;
             return succeed(r);
@@ -248,6 +288,10 @@ void disk_service(struct registers *r) {
     }
     struct disk disk;
     load(index, &disk);
+    if (function == 0x15 && floppy) { /* type: a floppy drive that does not tell of a change */
+        r->ah = 0x01;
+        return succeed(r);
+    }
     if (function == 0x15) { /* type: a hard disk of CX:DX sectors */
         u32 sectors = (u32)disk.cylinders * disk.heads * disk.sectors_per_track;
         r->cx = sectors >> 16;
