@@ -65,23 +65,21 @@ export interface BlockMode {
 interface CodePage {
   /** Blocks that begin on this page, by offset * 64 + mode. */
   readonly blocks: Map<number, Block>;
-  /** Blocks of other pages that end on this one. */
-  readonly spill: Set<Block>;
-  readonly dependents: Set<Dependent>;
-  /** 1 for each byte of the page that is code of any of them. */
-  readonly covered: Uint8Array;
+  /** What has bytes in each granule of the page. */
+  readonly extents: (Set<Extent> | undefined)[];
+}
+
+/** Bytes of one page, from one physical address up to another, and what was made from them. */
+interface Extent {
+  readonly from: number;
+  readonly to: number;
+  readonly owner: Block | Dependent;
 }
 
 const MODES = 64;
 
 /** Direct-mapped cache of lookups. */
 const HOT_BLOCKS = 4096;
-
-/** Whether any of the bytes from `from` up to `to` is set. */
-function isSetWithin(bytes: Uint8Array, from: number, to: number): boolean {
-  for (let at = from; at < to; at++) if (bytes[at] !== 0) return true;
-  return false;
-}
 
 /** Slot of the cache of lookups. */
 function hotSlot(physical: number, modeIndex: number): number {
@@ -95,6 +93,7 @@ export class CodeCache {
   readonly #maxInstructions: number;
   readonly #loops: boolean;
   readonly #pages = new Map<number, CodePage>();
+  readonly #extents = new Map<Block | Dependent, readonly Extent[]>();
   readonly #hot: (Block | null)[] = new Array(HOT_BLOCKS).fill(null);
   /** Blocks lifted and dropped so far. */
   lifted = 0;
@@ -275,18 +274,17 @@ export class CodeCache {
     const replaced = page.blocks.get(block.key);
     if (replaced !== undefined) {
       this.#cool(replaced);
-      if (replaced.secondPage >= 0) this.#page(pageNumber(replaced.secondPage)).spill.delete(replaced);
+      this.#release(replaced);
     }
     page.blocks.set(block.key, block);
-    this.#mark(block);
-    if (block.secondPage >= 0) this.#page(pageNumber(block.secondPage)).spill.add(block);
+    this.#cover(block, blockRanges(block));
     return block;
   }
 
   #page(number: number): CodePage {
     let page = this.#pages.get(number);
     if (page === undefined) {
-      page = { blocks: new Map(), spill: new Set(), dependents: new Set(), covered: new Uint8Array(PAGE_SIZE) };
+      page = { blocks: new Map(), extents: new Array(PAGE_SIZE / CODE_GRANULE_BYTES).fill(undefined) };
       this.#pages.set(number, page);
     }
     return page;
@@ -300,37 +298,45 @@ export class CodeCache {
   }
 
   addDependent(dependent: Dependent): void {
-    for (const [physical] of dependent.ranges) this.#page(pageNumber(physical)).dependents.add(dependent);
-    this.#markRanges(dependent.ranges);
+    this.#cover(dependent, dependent.ranges);
   }
 
   removeDependent(dependent: Dependent): void {
-    for (const [physical] of dependent.ranges) this.#pages.get(pageNumber(physical))?.dependents.delete(dependent);
+    this.#release(dependent);
   }
 
-  #markRanges(ranges: Dependent["ranges"]): void {
-    for (const [physical, length] of ranges) this.#cover(physical, length);
+  /** Marks the granules of what an owner is made from, each range within one page. */
+  #cover(owner: Block | Dependent, ranges: Dependent["ranges"]): void {
+    const extents = ranges.map(([physical, length]): Extent => ({ from: physical, to: physical + length, owner }));
+    this.#extents.set(owner, extents);
+    for (const extent of extents) {
+      const page = this.#page(pageNumber(extent.from));
+      for (const granule of granulesOf(extent.from, extent.to)) {
+        const index = granule & GRANULE_MASK;
+        const extents = page.extents[index] ?? new Set();
+        page.extents[index] = extents.add(extent);
+        this.#memory.codeGranules[granule] = 1;
+      }
+    }
   }
 
-  /** Marks the bytes of a block. What is no code may owe that to bytes behind it, and takes the rest of its granule. */
-  #mark(block: Block): void {
-    const room = PAGE_SIZE - pageOffset(block.physical);
-    const rest = block.kind === "code" ? 0 : CODE_GRANULE_BYTES;
-    this.#cover(block.physical, Math.min(block.bytes + rest, room));
-    if (block.secondPage >= 0) this.#cover(block.secondPage, Math.max(block.bytes - room, 1) + rest);
-  }
-
-  /** Marks bytes of one page as code: their granules in memory, and they themselves here. */
-  #cover(physical: number, length: number): void {
-    const from = pageOffset(physical);
-    this.#page(pageNumber(physical)).covered.fill(1, from, from + length);
-    const last = (physical + length - 1) >>> CODE_GRANULE_SHIFT;
-    this.#memory.codeGranules.fill(1, physical >>> CODE_GRANULE_SHIFT, last + 1);
+  /** The bytes of an owner are no code of it any more. */
+  #release(owner: Block | Dependent): void {
+    for (const extent of this.#extents.get(owner) ?? []) {
+      const page = this.#page(pageNumber(extent.from));
+      for (const granule of granulesOf(extent.from, extent.to)) {
+        const extents = page.extents[granule & GRANULE_MASK];
+        extents?.delete(extent);
+        if (extents?.size === 0) this.#memory.codeGranules[granule] = 0;
+      }
+    }
+    this.#extents.delete(owner);
   }
 
   /** Drops everything: memory was restored, or replaced without telling. */
   clear(): void {
-    for (const page of this.#pages.values()) for (const dependent of [...page.dependents]) dependent.drop();
+    for (const owner of [...this.#extents.keys()]) if (!isBlock(owner)) owner.drop();
+    this.#extents.clear();
     this.#pages.clear();
     this.#hot.fill(null);
     this.#memory.codeGranules.fill(0);
@@ -341,43 +347,44 @@ export class CodeCache {
    * are none: the write met data that shares a granule with code.
    */
   invalidate(address: number, bytes: number): boolean {
-    let dropped = false;
-    for (let number = pageNumber(address); number * PAGE_SIZE < address + bytes; number++) {
-      const from = Math.max(address, number * PAGE_SIZE);
-      if (this.#invalidatePage(number, from, Math.min(address + bytes, (number + 1) * PAGE_SIZE))) dropped = true;
+    const end = address + bytes;
+    const owners = new Set<Block | Dependent>();
+    for (const granule of granulesOf(address, end)) {
+      const extents = this.#pages.get(granule >>> GRANULE_TO_PAGE)?.extents[granule & GRANULE_MASK];
+      for (const { from, to, owner } of extents ?? []) if (from < end && to > address) owners.add(owner);
     }
-    return dropped;
+    for (const owner of owners) {
+      if (isBlock(owner)) this.#drop(owner);
+      else owner.drop();
+    }
+    return owners.size > 0;
   }
 
-  /** The same for a write of the bytes from `from` up to `to`, all of one page. */
-  #invalidatePage(number: number, from: number, to: number): boolean {
-    const page = this.#pages.get(number);
-    const start = number * PAGE_SIZE;
-    if (page === undefined || !isSetWithin(page.covered, from - start, to - start)) return false;
-    const margin = (block: Block): number => (block.kind === "code" ? 0 : CODE_GRANULE_BYTES);
-    for (const [key, block] of page.blocks) {
-      if (block.physical >= to || block.physical + block.bytes + margin(block) <= from) continue;
-      page.blocks.delete(key);
-      this.#cool(block);
-      if (block.secondPage >= 0) this.#pages.get(pageNumber(block.secondPage))?.spill.delete(block);
-      this.dropped++;
-    }
-    for (const dependent of [...page.dependents]) {
-      if (dependent.ranges.some(([physical, length]) => physical < to && physical + length > from)) dependent.drop();
-    }
-    for (const block of page.spill) {
-      const end = start + block.bytes - (PAGE_SIZE - pageOffset(block.physical)) + margin(block);
-      if (end <= from && from > start) continue;
-      this.#pages.get(pageNumber(block.physical))?.blocks.delete(block.key);
-      this.#cool(block);
-      page.spill.delete(block);
-      this.dropped++;
-    }
-    page.covered.fill(0);
-    this.#memory.codeGranules.fill(0, start / CODE_GRANULE_BYTES, (start + PAGE_SIZE) / CODE_GRANULE_BYTES);
-    for (const block of page.blocks.values()) this.#mark(block);
-    for (const block of page.spill) this.#mark(block);
-    for (const dependent of page.dependents) this.#markRanges(dependent.ranges);
-    return true;
+  #drop(block: Block): void {
+    this.#pages.get(pageNumber(block.physical))?.blocks.delete(block.key);
+    this.#cool(block);
+    this.#release(block);
+    this.dropped++;
   }
+}
+
+const GRANULE_TO_PAGE = 12 - CODE_GRANULE_SHIFT;
+const GRANULE_MASK = (1 << GRANULE_TO_PAGE) - 1;
+
+/** Granules of the bytes from one physical address up to another. */
+function* granulesOf(from: number, to: number): Generator<number> {
+  for (let granule = from >>> CODE_GRANULE_SHIFT; granule * CODE_GRANULE_BYTES < to; granule++) yield granule;
+}
+
+function isBlock(owner: Block | Dependent): owner is Block {
+  return "ops" in owner;
+}
+
+/** Bytes of a block by page. What is no code may owe that to bytes behind it, and takes as many as a granule has. */
+function blockRanges(block: Block): Dependent["ranges"] {
+  const room = PAGE_SIZE - pageOffset(block.physical);
+  const rest = block.kind === "code" ? 0 : CODE_GRANULE_BYTES;
+  const first = [block.physical, Math.min(block.bytes + rest, room)] as const;
+  if (block.secondPage < 0) return [first];
+  return [first, [block.secondPage, Math.max(block.bytes - room, 1) + rest]];
 }
