@@ -85,15 +85,12 @@ export function physicalAddress(machine: Machine, state: CpuState, linear: numbe
   const pae = (state.cr4 & CR4.PAE) !== 0;
   const cr3 = state.get(CELL.cr3);
   const word = (address: number) => readWord(machine, address);
-  const directory = cr3 - (cr3 % 32);
   const context: WalkContext = {
     root: pageBase(cr3),
     writeProtect: false,
     globalPages: false,
     fetchInErrorCode: false,
-    ...(pae
-      ? { pdptes: [0, 1, 2, 3].map((n) => [word(directory + n * 8), word(directory + n * 8 + 4)] as const) }
-      : {}),
+    ...(pae ? { pdptes: state.pdptes() } : {}),
     memory: { readTable: word, updateTable: () => undefined },
     reasons: FIRST_STAGE_REASONS,
     secondStage: null,

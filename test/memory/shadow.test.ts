@@ -625,3 +625,83 @@ describe("books", () => {
     expect(guest.shadow.verify().join()).toContain("not in the guest's tables");
   });
 });
+
+describe("a guest with PAE paging", () => {
+  const POINTERS = 3;
+  const XD = 1 << 31;
+  /** Entry `index` of the table in `page`. */
+  const wide = (page: number, index: number, low: number, high = 0): void => {
+    guest.dma(page * 4096 + index * 8, low, 4);
+    guest.dma(page * 4096 + index * 8 + 4, high, 4);
+  };
+  const load = (nxe = true): void => {
+    const pdptes = guest.pdptes(POINTERS * 4096);
+    if (pdptes === null) throw new Error("the load is #GP(0)");
+    guest.activate({ paging: true, cr3: POINTERS * 4096, pae: { nxe, pdptes } });
+  };
+
+  /** Linear 40000000h is DATA, through DIRECTORY and TABLE; the first 2 MB are at linear 40200000h. */
+  beforeEach(() => {
+    guest = new FakeGuest();
+    wide(POINTERS, 1, to(DIRECTORY, P));
+    wide(DIRECTORY, 0, to(TABLE, P | W | U));
+    wide(DIRECTORY, 1, to(0, P | W | U | PS));
+    wide(TABLE, 0, to(DATA, P | W | U));
+    load();
+  });
+  const AT = 0x40000000;
+  const LARGE = 0x40200000;
+
+  it("has its directories for roots, under a pointer table of the monitor's", () => {
+    expect(guest.shadow.usesPae).toBe(true);
+    expect(faultsOf(() => expect(guest.access(AT + 0x123)).toEqual(ram(DATA, 0x123)))).toEqual(["hidden"]);
+    expect(guest.access(0)).toEqual({ kind: "fault", errorCode: 0 });
+    expect(guest.shadow.isTraced(DIRECTORY)).toBe(true);
+    expect(guest.shadow.counters()["shadow.roots"]).toBe(1);
+  });
+
+  it("may store to its pointer table without anything coming of it, until CR3 is loaded", () => {
+    guest.access(AT);
+    expect(guest.shadow.isTraced(POINTERS)).toBe(false);
+    expect(faultsOf(() => guest.store(LARGE + POINTERS * 4096 + 8, 0, 4))).toEqual(["hidden"]);
+    expect(faultsOf(() => expect(guest.access(AT)).toEqual(ram(DATA)))).toEqual([]);
+    load();
+    expect(guest.access(AT)).toEqual({ kind: "fault", errorCode: 0 });
+  });
+
+  it("has single pages of its 2 MB pages traced, and an entry changed by one of its halves", () => {
+    guest.access(AT, { fetch: true });
+    expect(faultsOf(() => guest.store(LARGE + 10 * 4096, 1, 4))).toEqual(["hidden"]);
+    expect(faultsOf(() => guest.store(LARGE + TABLE * 4096 + 4, XD, 4))).toEqual(["traced-write"]);
+    expect(faultsOf(() => expect(guest.access(AT)).toEqual(ram(DATA)))).toEqual([]);
+    expect(faultsOf(() => guest.access(AT, { fetch: true }))).toEqual(["guest"]);
+    expect(guest.access(AT, { fetch: true, user: true })).toEqual({ kind: "fault", errorCode: 21 });
+    guest.store(LARGE + TABLE * 4096 + 4, 0x10, 4);
+    expect(guest.access(AT)).toEqual({ kind: "fault", errorCode: 9 });
+    guest.store(LARGE + TABLE * 4096 + 4, 0, 4);
+    expect(guest.access(AT, { fetch: true })).toEqual(ram(DATA));
+  });
+
+  it("has bit 63 reserved without IA32_EFER.NXE, although its processor has it set", () => {
+    wide(TABLE, 0, to(DATA, P | W | U), XD);
+    expect(guest.access(AT, { write: true })).toEqual(ram(DATA));
+    load(false);
+    expect(guest.access(AT, { fetch: true })).toEqual({ kind: "fault", errorCode: 9 });
+    expect(guest.access(LARGE, { fetch: true })).toEqual(ram(0));
+    wide(TABLE, 0, 0);
+    expect(guest.access(AT, { fetch: true })).toEqual({ kind: "fault", errorCode: 0 });
+  });
+
+  it("finds its roots again after an excursion into 32-bit paging, which reads the same tables as other ones", () => {
+    guest.access(AT);
+    guest.activate({ cr3: DIRECTORY * 4096, pae: null });
+    expect(guest.shadow.usesPae).toBe(false);
+    // As 4-byte entries: number 0 refers to TABLE, whose number 0 maps DATA; number 1 is an upper half; number 2 is large.
+    expect(guest.access(0)).toEqual(ram(DATA));
+    expect(guest.access(0x400000)).toEqual({ kind: "fault", errorCode: 0 });
+    expect(guest.access(0x800000 + 5 * 4096)).toEqual(ram(5));
+    expect(guest.shadow.verify()).toEqual([]);
+    load();
+    expect(faultsOf(() => expect(guest.access(AT)).toEqual(ram(DATA)))).toEqual([]);
+  });
+});

@@ -1,7 +1,19 @@
 // Hardware task switches against SDM vol. 3, 8.2 to 8.4 and table 8-1: every route between TSSs of both sizes, what each
 // check says, before the commit point and after it.
 import { describe, expect, test } from "vitest";
-import { BLOCKING, CELL, CR0, FLAG, GPR, gprCell, NO_ERROR_CODE, RIGHTS, SEG, VECTOR } from "../../../sim/cpu/state.ts";
+import {
+  BLOCKING,
+  CELL,
+  CR0,
+  CR4,
+  FLAG,
+  GPR,
+  gprCell,
+  NO_ERROR_CODE,
+  RIGHTS,
+  SEG,
+  VECTOR,
+} from "../../../sim/cpu/state.ts";
 import { deliver, type EventKind } from "../../../sim/cpu/system/delivery.ts";
 import { farCall, farJump } from "../../../sim/cpu/system/far.ts";
 import { interruptReturn } from "../../../sim/cpu/system/iret.ts";
@@ -256,6 +268,20 @@ describe("every route between TSSs of both sizes", () => {
     expect(load(32, CR0.PG, 0xa000)).toEqual([0xa000, []]);
     expect(load(32, 0, 0xb000)).toEqual([0xa000, []]);
     expect(load(16, CR0.PG, 0xb000)).toEqual([0xa000, []]);
+  });
+
+  test("with PAE paging the PDPTE registers are loaded too, and #TS(new task) leaves CR3 alone if one is not valid", () => {
+    const load = (entry: number): (number | string)[] => {
+      const f = machine(jump, 32, 32, { cr3: 0xb000 });
+      f.state.set(CELL.cr0, f.state.cr0 | CR0.PG);
+      f.state.set(CELL.cr4, CR4.PAE);
+      f.state.set(CELL.cr3, 0xa000);
+      f.env.poke(0xb010, 4, entry);
+      jump.run(f);
+      return [f.outcome(), f.state.get(CELL.cr3), f.state.get(CELL.pdpte0 + 4)];
+    };
+    expect(load(0xc001)).toEqual(["ok", 0xb000, 0xc001]);
+    expect(load(0xc003)).toEqual([expect.stringMatching(/^#TS/), 0xa000, 0]);
   });
 
   test("a 32-bit TSS with EFLAGS.VM enters virtual-8086 mode", () => {
