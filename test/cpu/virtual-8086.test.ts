@@ -288,6 +288,15 @@ describe("with CR4.VME", () => {
   });
 });
 
+test("a virtual interrupt that waited before the monitor was entered is noticed without single steps", () => {
+  // INT3; the monitor sets VIF and returns, then #GP(0) before the NOP, whose handler halts.
+  const rig = virtual("cc 90 cc", FLAG.VIP, CR4.VME);
+  rig.handler(3, "80 4c 24 0a 08 cf");
+  rig.run(10_000);
+  expect(outcome(rig)).toBe("#13");
+  expect(rig.stack(1)).toBe(START + 1);
+});
+
 describe("with CR4.PVI", () => {
   test("CLI and STI at CPL 3 below IOPL change VIF in protected mode, and STI waits for VIP", () => {
     const rig = new Rig().user().code("fb fa fb");
