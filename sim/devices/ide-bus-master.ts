@@ -47,6 +47,8 @@ interface BusMasterParts {
   readonly dma: DmaPort;
   readonly times: TransferTimes;
   readonly now: () => number;
+  /** Whether the function may be master of the bus (PCI command, bit 2); while not, no transfer begins. */
+  readonly mayMaster: () => boolean;
 }
 
 export class IdeBusMaster implements PortDevice, Timed {
@@ -92,7 +94,7 @@ export class IdeBusMaster implements PortDevice, Timed {
     const ide = this.#channel(n);
     if (ide.takeInterrupt()) channel.status |= STATUS.interrupt;
     const request = ide.selected?.dmaRequest ?? null;
-    if (request === null) {
+    if (request === null || !this.#parts.mayMaster()) {
       channel.due = Number.POSITIVE_INFINITY;
       return;
     }

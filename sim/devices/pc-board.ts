@@ -51,7 +51,7 @@ import { APIC, LocalApic, type LocalApicState } from "./lapic.ts";
 import { NUMERIC_ERROR_IRQ, NUMERIC_ERROR_PORT, NumericError, type NumericErrorState } from "./numeric-error.ts";
 import {
   ACPI_CONTROL_ENABLE,
-  PCI_COMMAND_IO,
+  PCI_COMMAND,
   PCI_FIRST_PORT,
   PCI_FUNCTIONS,
   PCI_IDE,
@@ -223,6 +223,7 @@ export class PcBoard implements Bus, Timed {
         sector: nanosecondsToTicks(board.disk.diskSector.value, megahertz),
       },
       now: () => time.now(),
+      mayMaster: () => (this.pci.read16(PCI_IDE.selector, PCI_IDE.command) & PCI_COMMAND.master) !== 0,
     });
     this.rtc = new Rtc(time, this.#irq(8), parts.startDate ?? DEFAULT_START_DATE, {
       memoryBytes: parts.memoryBytes ?? 0x10_0000,
@@ -239,7 +240,7 @@ export class PcBoard implements Bus, Timed {
     this.port92 = new Port92(onA20, onReset);
     this.numericErrors = new NumericError(this.#irq(NUMERIC_ERROR_IRQ));
     this.vga = new VgaText(time);
-    this.pci = new PciConfiguration(PCI_FUNCTIONS, onReset, () => this.#placePorts());
+    this.pci = new PciConfiguration(PCI_FUNCTIONS, onReset, () => this.#configured());
     this.com1 = this.#serial(1, 4);
     this.com2 = this.#serial(2, 3);
     this.firmwareConfig = new FirmwareConfig({
@@ -547,9 +548,15 @@ export class PcBoard implements Bus, Timed {
     for (const [first, last, bus, device] of ranges) this.#ports.claim({ first, last, bus, device });
   }
 
+  /** Software has written to PCI configuration space. */
+  #configured(): void {
+    this.#placePorts();
+    for (const channel of this.ide.keys()) this.busMaster.activity(channel);
+  }
+
   /** Puts devices where PCI configuration space says. */
   #placePorts(): void {
-    const enabled = (this.pci.read16(PCI_IDE.selector, PCI_IDE.command) & PCI_COMMAND_IO) !== 0;
+    const enabled = (this.pci.read16(PCI_IDE.selector, PCI_IDE.command) & PCI_COMMAND.io) !== 0;
     const first = this.pci.read16(PCI_IDE.selector, PCI_IDE.busMasterBase) & ~(BUS_MASTER_PORTS - 1);
     const place = { first, last: first + BUS_MASTER_PORTS - 1, bus: "chipset" } as const;
     this.#ports.place(this.busMaster, enabled && first !== 0 ? place : null);

@@ -66,8 +66,8 @@ export const PCI_ISA_BRIDGE = { selector: selectorOf(31, 0), acpiBase: 0x40, acp
 export const ACPI_CONTROL_ENABLE = 0x80;
 /** The IDE function, and its registers that have an effect. */
 export const PCI_IDE = { selector: selectorOf(31, 1), command: 0x04, busMasterBase: 0x20 } as const;
-/** Command: the function answers in the port space. */
-export const PCI_COMMAND_IO = 0x0001;
+/** Command: the function answers in the port space, and may be master of the bus. */
+export const PCI_COMMAND = { io: 0x0001, master: 0x0004 } as const;
 /** Where firmware would put the bus master's ports. */
 const BUS_MASTER_BASE = 0xc000;
 const bytesAt = (offset: number, values: readonly number[], mask: number): (readonly [number, number, number])[] =>

@@ -19,6 +19,7 @@ function controller() {
   };
   const time = { now: 0 };
   const line = { level: false };
+  const pci = { master: true };
   const channels = [0, 1].map((n) => {
     const images = n === 0 ? [new DiskImage(base)] : [];
     const set = (level: boolean): void => {
@@ -31,6 +32,7 @@ function controller() {
     dma,
     times: { access: ACCESS, sector: SECTOR },
     now: () => time.now,
+    mayMaster: () => pci.master,
   });
   master.reset();
   const ide = channels[0] as IdeChannel;
@@ -59,7 +61,7 @@ function controller() {
     if (master.nextDeadline() <= time.now) master.due(time.now);
   };
   const status = (): number => master.readPort(BM + 2, 1);
-  return { memory, master, ide, line, command, table, pass, status };
+  return { pci, memory, master, ide, line, command, table, pass, status };
 }
 
 describe("READ DMA", () => {
@@ -137,6 +139,20 @@ test("WRITE DMA takes the regions, and the image is not modified", () => {
   const contents = image.contents();
   expect([6, 7, 8, 9].map((sector) => contents[sector * 512])).toEqual([6, 0xa1, 0xa2, 9]);
   expect(image.writtenSectors).toBe(2);
+});
+
+test("nothing moves while the function may not be master of the bus", () => {
+  const { pci, master, line, command, table, pass, memory } = controller();
+  pci.master = false;
+  table([0x2000, 512]);
+  command(0xc8, 3, 1);
+  master.writePort(BM, 1, 0x09);
+  pass(10 * ACCESS);
+  expect([line.level, memory[0x2000]]).toEqual([false, 0]);
+  pci.master = true;
+  master.activity(0);
+  pass(ACCESS + SECTOR);
+  expect([line.level, memory[0x2000]]).toEqual([true, 3]);
 });
 
 test("a direction that contradicts the disk's is an error", () => {
