@@ -23,6 +23,7 @@ import {
   instructionBreakpoints,
   WATCHES,
 } from "../../cpu/system/breakpoints.ts";
+import { virtualInterruptDue } from "../../cpu/system/virtual8086.ts";
 import type { VmxEvent } from "../../cpu/vmx/exits.ts";
 import type { Account, Ledger } from "../../ledger.ts";
 import type { ExitRecord } from "../../observer.ts";
@@ -268,9 +269,11 @@ export class GuestEmulation {
         return this.#events.nmi();
       });
     }
-    if (!this.#interruptLine || (virtual.flags & FLAG.IF) === 0) return false;
-    if ((blocking & (BLOCKING.STI | BLOCKING.MOV_SS)) !== 0) return false;
-    return this.#take(() => this.#events.external(this.#parts.board.acknowledgeInterrupt()));
+    const open = (virtual.flags & FLAG.IF) !== 0 && (blocking & (BLOCKING.STI | BLOCKING.MOV_SS)) === 0;
+    if (this.#interruptLine && open) {
+      return this.#take(() => this.#events.external(this.#parts.board.acknowledgeInterrupt()));
+    }
+    return virtualInterruptDue(virtual) && this.#take(() => this.#events.fault(VECTOR.GP, 0, 0));
   }
 
   #take(event: () => EventStop | null): true {
