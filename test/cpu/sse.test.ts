@@ -304,6 +304,18 @@ describe("MONITOR and MWAIT", () => {
     }
   });
 
+  test("MWAIT takes the extension that the processor announces", () => {
+    for (const [name, ecx, vector] of [
+      ["core2-e6700", 1, -1],
+      ["core2-e6700", 2, GP],
+      ["pentium4-672", 1, GP],
+    ] as const) {
+      const rig = ready("0f 01 c9", profileNamed(name));
+      rig.core.state.set(GPR.ecx, ecx);
+      expect(vectorOf(rig)).toBe(vector);
+    }
+  });
+
   test("MONITOR reads its byte", () => {
     const rig = ready("0f 01 c8").paging().map(EDGE, 0);
     rig.core.state.set(GPR.eax, EDGE + 5);
