@@ -131,7 +131,7 @@ const suffix = ".jsonl.gz";
 /** Names of the recorded families of integer instructions, sorted (x87.ts has the others). */
 export function vectorFamilies(): string[] {
   return readdirSync(dataDirectory)
-    .filter((name) => name.endsWith(suffix) && !/^(x87|ldt16)-/.test(name))
+    .filter((name) => name.endsWith(suffix) && !/^(x87|ldt16|simd)-/.test(name))
     .map((name) => name.slice(0, -suffix.length))
     .sort();
 }
