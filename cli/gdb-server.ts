@@ -62,7 +62,8 @@ export async function serveGdb(session: Session, text: string): Promise<GdbServe
     stub,
     address: `${host}:${(server.address() as AddressInfo).port}`,
     close() {
-      socket?.end();
+      // Sends what is still to be sent, and does not wait for the other side to hang up.
+      socket?.destroySoon();
       server.close();
     },
   };
