@@ -8,7 +8,13 @@
  */
 import type { Account } from "../ledger.ts";
 import { PAGE_SIZE, pageNumber, pageOffset } from "../memory/address.ts";
-import { CODE_GRANULE_BYTES, CODE_GRANULE_SHIFT, type PhysicalMemory, RAM_OFFSET } from "../memory/physical.ts";
+import {
+  CODE_GRANULE_BYTES,
+  CODE_GRANULE_SHIFT,
+  GRANULE_MARK,
+  type PhysicalMemory,
+  RAM_OFFSET,
+} from "../memory/physical.ts";
 import { type BlockInstruction, blockOps } from "./block-ops.ts";
 import { InstructionDecoder, MAX_INSTRUCTION_BYTES } from "./decode.ts";
 import { type Lifted, lift } from "./lift/lift.ts";
@@ -19,6 +25,19 @@ import { type CostTicks, costTicks, type Profile } from "./profiles/profile.ts";
 
 /** What a block's first bytes turned out to be, when it is not code that runs. */
 export type BlockKind = "code" | "undefined" | "too-long" | "unmodelled";
+
+/**
+ * Code of which not all is charged alike: a translation cache. The class of an instruction is that of its first byte.
+ * Who changes the class of a byte writes the byte after that, so that what was lifted from it is dropped.
+ */
+export interface CodeClasses {
+  /** Host-physical address of the first byte. */
+  readonly first: number;
+  /** For each byte an index into `accounts`. */
+  readonly classes: Uint8Array;
+  /** What a class is charged to, for code that runs at CPL 0 to 2 and at CPL 3. */
+  readonly accounts: readonly { readonly kernel: Account; readonly user: Account }[];
+}
 
 /** What was made from bytes of code beside blocks: it is dropped when one of them is written. */
 export interface Dependent {
@@ -56,6 +75,8 @@ export interface BlockMode {
   readonly bits: 16 | 32;
   readonly stackBits: 16 | 32;
   readonly account: Account;
+  /** CPL 3. */
+  readonly user: boolean;
   /** One instruction only: single step. */
   readonly single: boolean;
   /** Distinct for every combination of the above; below 64. */
@@ -95,6 +116,8 @@ export class CodeCache {
   readonly #pages = new Map<number, CodePage>();
   readonly #extents = new Map<Block | Dependent, readonly Extent[]>();
   readonly #hot: (Block | null)[] = new Array(HOT_BLOCKS).fill(null);
+  /** Code with accounts of its own; null: the mode's account everywhere. */
+  classes: CodeClasses | null = null;
   /** Blocks lifted and dropped so far. */
   lifted = 0;
   dropped = 0;
@@ -118,6 +141,16 @@ export class CodeCache {
     return block;
   }
 
+  /** What the instruction at a physical address is charged to. */
+  accountOf(physical: number, mode: BlockMode): Account {
+    const { classes } = this;
+    if (classes === null || physical < classes.first) return mode.account;
+    const index = classes.classes[physical - classes.first];
+    const account = index === undefined ? undefined : classes.accounts[index];
+    if (account === undefined) return mode.account;
+    return mode.user ? account.user : account.kernel;
+  }
+
   /** Takes a block that is dropped out of the cache of lookups. */
   #cool(block: Block): void {
     const slot = hotSlot(block.physical, block.modeIndex);
@@ -136,7 +169,9 @@ export class CodeCache {
     let ticks = 0;
     let last: Rule | null = null;
     const room = PAGE_SIZE - pageOffset(physical);
+    const account = this.accountOf(physical, mode);
     while (instructions < limit && bytes < room) {
+      if (this.classes !== null && this.accountOf(physical + bytes, mode) !== account) break;
       const code = this.#bytesAt(physical + bytes, room - bytes);
       const outcome = this.#decoder.decode(code, mode.bits);
       if (outcome !== "decoded") {
@@ -166,7 +201,7 @@ export class CodeCache {
       instructions,
       ticks,
       last,
-      account: mode.account,
+      account,
       physical,
       secondPage: -1,
       key: pageOffset(physical) * MODES + mode.index,
@@ -198,7 +233,7 @@ export class CodeCache {
       instructions: 1,
       ticks: lifted.ticks,
       last: lifted.rule,
-      account: mode.account,
+      account: this.accountOf(physical, mode),
       physical,
       secondPage,
       key: pageOffset(physical) * MODES + mode.index,
@@ -220,7 +255,7 @@ export class CodeCache {
       instructions: 1,
       ticks: this.#costs.nop,
       last: null,
-      account: mode.account,
+      account: this.accountOf(physical, mode),
       physical,
       secondPage,
       key: pageOffset(physical) * MODES + mode.index,
@@ -315,7 +350,7 @@ export class CodeCache {
         const index = granule & GRANULE_MASK;
         const extents = page.extents[index] ?? new Set();
         page.extents[index] = extents.add(extent);
-        this.#memory.codeGranules[granule] = 1;
+        this.#mark(granule, GRANULE_MARK.CODE);
       }
     }
   }
@@ -327,10 +362,16 @@ export class CodeCache {
       for (const granule of granulesOf(extent.from, extent.to)) {
         const extents = page.extents[granule & GRANULE_MASK];
         extents?.delete(extent);
-        if (extents?.size === 0) this.#memory.codeGranules[granule] = 0;
+        if (extents?.size === 0) this.#mark(granule, 0);
       }
     }
     this.#extents.delete(owner);
+  }
+
+  /** Marks a granule as code or not, and leaves its other mark. */
+  #mark(granule: number, code: number): void {
+    const granules = this.#memory.codeGranules;
+    granules[granule] = ((granules[granule] as number) & ~GRANULE_MARK.CODE) | code;
   }
 
   /** Drops everything: memory was restored, or replaced without telling. */
@@ -339,7 +380,7 @@ export class CodeCache {
     this.#extents.clear();
     this.#pages.clear();
     this.#hot.fill(null);
-    this.#memory.codeGranules.fill(0);
+    this.#memory.unmarkCode();
   }
 
   /**

@@ -128,6 +128,8 @@ export class Core {
   gatePage = -1;
   /** For each host-physical page 1 where code belongs to the monitor; null without a monitor. */
   attribution: Uint8Array | null = null;
+  /** Whether `run` is under way: what happens now the processor does, or a device. */
+  running = false;
   readonly #bus: Bus;
   readonly #ledger: Ledger;
   readonly #alarms: Alarms;
@@ -213,6 +215,13 @@ export class Core {
 
   /** Runs until something must be done by others. */
   run(limits: RunLimits): Stop {
+    this.running = true;
+    const stop = this.#run(limits);
+    this.running = false;
+    return stop;
+  }
+
+  #run(limits: RunLimits): Stop {
     this.#until = limits.until;
     this.#budget = limits.instructions ?? Number.POSITIVE_INFINITY;
     this.#breakpoints = limits.breakpoints === undefined || limits.breakpoints.size === 0 ? null : limits.breakpoints;
@@ -588,7 +597,7 @@ export class Core {
     let mode = this.#modes[index];
     if (mode === undefined) {
       const account = this.accounts.byDomain[DOMAINS_OF_CODE[domain] as Domain].instructions;
-      mode = { bits: big ? 32 : 16, stackBits: bigStack ? 32 : 16, account, single, index };
+      mode = { bits: big ? 32 : 16, stackBits: bigStack ? 32 : 16, account, user, single, index };
       this.#modes[index] = mode;
     }
     return mode;

@@ -25,6 +25,8 @@ export const RAM_OFFSET = 0x10000;
 /** Largest RAM: byte offsets into the shared memory must stay below 2^31. */
 export const MAX_RAM_BYTES = 0x7c000000 - RAM_OFFSET;
 
+/** Marks of a granule: code is cached from it; its stores are watched. */
+export const GRANULE_MARK = { CODE: 1, WATCHED: 2 } as const;
 /** Bytes of RAM that one mark of `codeGranules` stands for. */
 export const CODE_GRANULE_BYTES = 64;
 export const CODE_GRANULE_SHIFT = 6;
@@ -89,7 +91,10 @@ export class PhysicalMemory {
   readonly timeCells: Float64Array;
   /** Byte offsets of the areas behind RAM. */
   readonly engineArea: EngineArea;
-  /** Non-zero for each CODE_GRANULE_BYTES of RAM from which code has been cached; the code cache sets and clears it. */
+  /**
+   * Marks (GRANULE_MARK) of each CODE_GRANULE_BYTES of RAM: code has been cached from it, which the code cache sets and
+   * clears; or somebody watches stores to it.
+   */
   readonly codeGranules: Uint8Array;
   /** Called after a write, from wherever it comes, that touched a marked granule; `address` is host-physical. */
   onCodeWrite: (address: number, bytes: number) => void = ignoreCodeWrite;
@@ -219,6 +224,29 @@ export class PhysicalMemory {
     this.references[reason] = (this.references[reason] as number) + 1;
   }
 
+  /**
+   * Has `listener` told of every write to the granules from one host-physical address up to another, wherever it comes
+   * from; for observers, once for a machine.
+   */
+  watchStores(from: number, to: number, listener: (address: number, bytes: number) => void): void {
+    const told = this.onCodeWrite;
+    this.onCodeWrite = (address, bytes) => {
+      if (address + bytes > from && address < to) listener(address, bytes);
+      told(address, bytes);
+    };
+    for (let granule = from >>> CODE_GRANULE_SHIFT; granule * CODE_GRANULE_BYTES < to; granule++) {
+      this.codeGranules[granule] = (this.codeGranules[granule] as number) | GRANULE_MARK.WATCHED;
+    }
+  }
+
+  /** No code is cached from anywhere in RAM any more. */
+  unmarkCode(): void {
+    const granules = this.codeGranules;
+    for (let n = 0; n < granules.length; n++) {
+      if (granules[n] !== 0) granules[n] = (granules[n] as number) & GRANULE_MARK.WATCHED;
+    }
+  }
+
   /** References by name of their reason. */
   counters(): Record<string, number> {
     const counters: Record<string, number> = {};
@@ -239,7 +267,7 @@ export class PhysicalMemory {
     return { ramBytes: this.ramBytes, pages, references: Array.from(this.references) };
   }
 
-  /** Restores what `save` gave. Code caches must be dropped by their owner: `codeGranules` is cleared. */
+  /** Restores what `save` gave. Code caches must be dropped by their owner: their marks are cleared. */
   restore(saved: SavedMemory): void {
     if (saved.ramBytes !== this.ramBytes) {
       throw new Error(`saved RAM has ${saved.ramBytes} bytes, this machine has ${this.ramBytes}`);
@@ -247,7 +275,7 @@ export class PhysicalMemory {
     this.u8.fill(0, RAM_OFFSET, RAM_OFFSET + this.ramBytes);
     for (const [page, bytes] of saved.pages) this.u8.set(bytes, RAM_OFFSET + page * PAGE_SIZE);
     this.references.set(saved.references);
-    this.codeGranules.fill(0);
+    this.unmarkCode();
   }
 
   #wrote(address: number, bytes: number): void {

@@ -208,3 +208,24 @@ test("a restored core lifts anew", () => {
   rig.run();
   expect(rig.eax).toBe(0xffffffff);
 });
+
+describe("code with classes", () => {
+  test.each(CAPS)("charges each instruction to the account of its first byte (blocks of %i)", (maxBlock) => {
+    // INC EAX; 3 x INC ECX; JMP +0; INC EDX; HLT
+    const rig = new Rig({ maxBlock }).code("40 41 41 41 eb 00 42 f4");
+    const account = (name: string) => rig.ledger.account("monitor", name);
+    const [copied, inline] = [account("copied"), account("inline")];
+    rig.core.code.classes = {
+      first: AT.code,
+      classes: Uint8Array.of(0, 1, 1, 1, 2, 2, 0),
+      accounts: [
+        { kernel: copied, user: copied },
+        { kernel: inline, user: inline },
+      ],
+    };
+    rig.run();
+    // A class without an account, and what lies behind the map, is charged as ever.
+    expect([copied, inline].map((each) => rig.ledger.retired(each))).toEqual([2, 3]);
+    expect(rig.ledger.retired(rig.core.accounts.byDomain["guest-kernel"].instructions)).toBe(2);
+  });
+});

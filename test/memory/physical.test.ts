@@ -73,6 +73,26 @@ describe("physical memory", () => {
     ]);
   });
 
+  it("tells a watcher of every store to its range and of no other, whether code is cached there or not", () => {
+    const memory = new PhysicalMemory(0x10000);
+    const told: [number, number][] = [];
+    const code: number[] = [];
+    memory.onCodeWrite = (address) => code.push(address);
+    memory.watchStores(0x1000, 0x2000, (address, bytes) => told.push([address, bytes]));
+    memory.write8(0xfff, 1);
+    memory.write32(0xffe, 1);
+    memory.write32(0x1ffc, 1);
+    memory.write8(0x2000, 1);
+    memory.unmarkCode();
+    memory.write8(0x1800, 1);
+    expect(told).toEqual([
+      [0xffe, 4],
+      [0x1ffc, 4],
+      [0x1800, 1],
+    ]);
+    expect(code).toEqual([0xffe, 0x1ffc, 0x1800]);
+  });
+
   it("rejects copies outside RAM with a message", () => {
     const memory = new PhysicalMemory(0x10000);
     expect(() => memory.copyIn(0xffff, new Uint8Array(2))).toThrow("outside RAM");

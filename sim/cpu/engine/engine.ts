@@ -141,12 +141,12 @@ export class Engine {
       const instructions: number[] = [];
       const body = compileRegion(region, {
         layout: this.#layout,
-        account: each.mode.account,
+        account: each.block.account,
         transferMode: transferMode(each),
         user: each.user,
         bases: Array.from({ length: 6 }, (_, segment) => this.#parts.state.segmentBase(segment)),
         interpreted: (instruction) => {
-          const number = this.#number(instruction, each.mode.account);
+          const number = this.#number(instruction, each.block.account);
           instructions.push(number);
           return number;
         },
@@ -188,7 +188,9 @@ export class Engine {
     // The block may have been dropped since it was wanted.
     if (code.lookup(block.physical, mode) !== block) return null;
     return buildRegion(block.physical, {
-      instruction: (physical) => code.instruction(physical, mode),
+      // All of a region is charged to one account.
+      instruction: (physical) =>
+        code.accountOf(physical, mode) === block.account ? code.instruction(physical, mode) : null,
       executed: (physical) => code.lookup(physical, mode) !== undefined,
       page: (index) => mmu.fetchBase(((linear - (linear & 0xfff)) / 4096 + index) * 4096, user),
     });
