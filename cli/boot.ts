@@ -11,6 +11,7 @@ import { type Point, singleLabel } from "../experiments/point.ts";
 import { asProblem, Problem } from "../experiments/problem.ts";
 import type { ScriptStep } from "../experiments/script.ts";
 import type { Session } from "../experiments/session.ts";
+import type { SimulationRequest } from "../experiments/simulate.ts";
 import { openLines, traceLine } from "../experiments/task.ts";
 import type { RunEnd } from "../sim/result.ts";
 import { scriptOf } from "./boot-options.ts";
@@ -41,19 +42,21 @@ export async function bootCommand(
   argv: readonly string[],
   environment: Environment,
 ): Promise<number> {
-  const watched = environment.console.interactive && options.stdin !== true;
+  // Two guests in lockstep hear a script, and nobody who types.
+  const watched = environment.console.interactive && options.stdin !== true && options.verify !== true;
   const point = pointOf(options, watched);
   const script = await wholeScript(options, argv, environment);
   const trace = options.trace === undefined ? undefined : openLines(options.trace);
   const output = serialOutput(environment);
   try {
-    const session = await environment.session(point, {
+    const request: SimulationRequest = {
       ...bootRequest(point, options, (line) => environment.err(`ringlab: ${line}\n`)),
       script,
       onSerial: output.heard,
       ...(trace === undefined ? {} : { onExit: (record) => trace.write(JSON.stringify(traceLine(record))) }),
-    });
-    const runner = await runnerFor(session, options, environment);
+    };
+    const session = await environment.session(point, request);
+    const runner = await runnerFor(session, request, options, environment);
     const end = await run(session, point, environment, { watched, output, runner });
     output.end();
     const made = [

@@ -87,6 +87,15 @@ export function guestOptions<T>(y: Argv<T>) {
     });
 }
 
+/** The engine against its reference (docs/ENGINE.md). */
+export function verifyOption<T>(y: Argv<T>) {
+  return y.option("verify", {
+    type: "boolean",
+    default: false,
+    describe: "run the interpreter beside compiled code; stop where they differ",
+  });
+}
+
 /** How a flat image is loaded. */
 export function imageOptions<T>(y: Argv<T>) {
   return y.option("load-address", {
@@ -97,7 +106,7 @@ export function imageOptions<T>(y: Argv<T>) {
 
 /** What `run` takes. */
 export function runOptions<T>(y: Argv<T>) {
-  return imageOptions(guestOptions(y))
+  return verifyOption(imageOptions(guestOptions(y)))
     .option("profile", {
       alias: "p",
       type: "string",

@@ -8,7 +8,7 @@ import { nearest } from "../experiments/suggest.ts";
 import { bootOptions } from "./boot-options.ts";
 import { type Environment, Stopped } from "./environment.ts";
 import { EXIT_CODES, INTERNAL_ERROR, OK, PROBLEM_CODES, SIGNAL_CODES, USAGE } from "./exit-codes.ts";
-import { guestOptions, imageOptions, numberOf, pointOptions, runOptions, UsageError } from "./options.ts";
+import { guestOptions, imageOptions, numberOf, pointOptions, runOptions, UsageError, verifyOption } from "./options.ts";
 
 const DESCRIPTION = `ringlab: the same x86 guest on bare hardware and under every virtualization technique,
 with every cycle accounted for.
@@ -71,14 +71,15 @@ function commandLine(argv: readonly string[], environment: Environment, act: Act
           .example("$0 run adams-agesen-2006", "the default suite: what npm start runs")
           .example("$0 run in -t vtx -p core2-e6700", "one nanobenchmark under VT-x on a Core 2")
           .example("$0 run compute --param scale=1,2,4", "a sweep of a workload's parameter")
-          .example("$0 run cpuid --set pentium4-672.vmexit=1000", "what if an exit took 1 000 cycles?"),
+          .example("$0 run cpuid --set pentium4-672.vmexit=1000", "what if an exit took 1 000 cycles?")
+          .example("$0 run kernel --verify", "every state that compiled code leaves, against the interpreter's"),
       (options) => act(async () => (await import("./run.ts")).runCommand(options, environment))(),
     )
     .command(
       "boot <image>",
       "boot one image: its serial output to the terminal, then how it ended",
       (y) =>
-        bootOptions(imageOptions(guestOptions(pointOptions(y))))
+        bootOptions(verifyOption(imageOptions(guestOptions(pointOptions(y)))))
           .positional("image", {
             type: "string",
             demandOption: true,

@@ -27,6 +27,7 @@ export interface RunArguments extends GuestArguments {
   readonly "load-address"?: number | undefined;
   readonly out?: string | undefined;
   readonly cache: boolean;
+  readonly verify: boolean;
   readonly workers?: number | undefined;
 }
 
@@ -84,7 +85,7 @@ async function runAll(
   try {
     return await stoppable(environment, async (signal) =>
       runPoints(points, {
-        ...{ store, executor, signal, code },
+        ...{ store, executor, signal, code, verify: options.verify },
         onOutcome: (outcome) => progress.done(outcome),
         traceFile: (point) => traceFileFor(options.trace, point, points),
       }),

@@ -3,17 +3,17 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { MessageChannel } from "node:worker_threads";
 import { Piscina } from "piscina";
-import type { RunResult } from "../sim/result.ts";
 import { ROOT } from "./paths.ts";
 import { Problem } from "./problem.ts";
 import type { Task } from "./task.ts";
+import type { VerifiedResult } from "./verify/sessions.ts";
 
 /** Runs tasks; tests put another in the pool's place. */
 export interface Executor {
   /** How many tasks are worth giving at once. */
   readonly width: number;
   /** Runs one task. `onSerial` hears the guest's output as it comes. Rejects with a Problem or an Error. */
-  run(task: Task, onSerial?: (text: string) => void): Promise<RunResult>;
+  run(task: Task, onSerial?: (text: string) => void): Promise<VerifiedResult>;
   /** Stops at once, whatever is running. */
   close(): Promise<void>;
 }
@@ -43,14 +43,14 @@ export function workerPool(workers: number, file: string = WORKER_FILE): Executo
     width: workers,
     async run(task, onSerial) {
       try {
-        if (onSerial === undefined) return (await pool.run({ task })) as RunResult;
+        if (onSerial === undefined) return (await pool.run({ task })) as VerifiedResult;
         const { port1, port2 } = new MessageChannel();
         const drained = new Promise<void>((resolve) => {
           port1.on("message", (text: string | null) => (text === null ? resolve() : onSerial(text)));
           port1.on("close", () => resolve());
         });
         try {
-          const result = (await pool.run({ task, serial: port2 }, { transferList: [port2] })) as RunResult;
+          const result = (await pool.run({ task, serial: port2 }, { transferList: [port2] })) as VerifiedResult;
           await drained;
           return result;
         } finally {

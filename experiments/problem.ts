@@ -1,6 +1,6 @@
 /**
  * What can go wrong that is not a bug of ours: bad input at the edge, and guests that do not end well. Each kind has
- * its own exit code (cli/exit-codes.ts). A problem's message is one line: what, where, what to do.
+ * its own exit code (cli/exit-codes.ts). A message is one line: what, where, what to do; that of `engine-differs` has both states behind it.
  */
 
 export const PROBLEM_KINDS = [
@@ -20,6 +20,7 @@ export const PROBLEM_KINDS = [
   "unmodelled",
   "expect-failed",
   "bad-output",
+  "engine-differs",
   "simulator-error",
   "worker-crashed",
 ] as const;

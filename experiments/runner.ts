@@ -8,6 +8,7 @@ import { addressOf, type Point, pointLabel } from "./point.ts";
 import type { Executor } from "./pool.ts";
 import { asProblem, Problem } from "./problem.ts";
 import type { ResultStore } from "./store.ts";
+import type { VerifiedResult } from "./verify/sessions.ts";
 
 /** What became of a point. */
 export interface Outcome {
@@ -29,6 +30,8 @@ export interface RunOptions {
   readonly onOutcome?: (outcome: Outcome) => void;
   /** Stops the run; finished points are in the store. */
   readonly signal?: AbortSignal;
+  /** Compiled code is compared with the interpreter; nothing is read from the store. */
+  readonly verify?: boolean;
   /** Where to trace a point's exits to; such a point is never read from the store. */
   readonly traceFile?: (point: Point) => string | undefined;
 }
@@ -58,7 +61,8 @@ export async function runPoints(points: readonly Point[], options: RunOptions): 
   const waiting: number[] = [];
   points.forEach((point, index) => {
     const address = addressOf(point, options.code);
-    const stored = options.traceFile?.(point) === undefined ? options.store.load(address) : undefined;
+    const anew = options.verify === true || options.traceFile?.(point) !== undefined;
+    const stored = anew ? undefined : options.store.load(address);
     if (stored === undefined) waiting.push(index);
     else done(index, outcomeOf(point, address, stored, true));
   });
@@ -88,13 +92,22 @@ export async function runPoints(points: readonly Point[], options: RunOptions): 
 async function runPoint(point: Point, options: RunOptions): Promise<Outcome> {
   const address = addressOf(point, options.code);
   const traceFile = options.traceFile?.(point);
-  let result: RunResult;
+  let verified: VerifiedResult;
   try {
-    result = await options.executor.run({ point, ...(traceFile === undefined ? {} : { traceFile }) });
+    verified = await options.executor.run({
+      point,
+      ...(traceFile === undefined ? {} : { traceFile }),
+      ...(options.verify === true ? { verify: true } : {}),
+    });
   } catch (error) {
     const problem = asProblem(error, "simulator-error");
     const named = new Problem(problem.kind, `${pointLabel(point)}: ${problem.message}`);
     return { point, address, cached: false, problem: named };
+  }
+  const { difference, ...result } = verified;
+  if (difference !== undefined) {
+    const problem = new Problem("engine-differs", `${pointLabel(point)}: ${difference}`);
+    return { point, address, cached: false, problem };
   }
   options.store.save(address, result);
   return outcomeOf(point, address, result, false);

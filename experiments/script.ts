@@ -34,6 +34,12 @@ export const SCREEN_PERIOD_SECONDS = 0.01;
 /** Serial output that is kept while nothing is found in it. */
 const KEPT_CHARACTERS = 1 << 16;
 
+/** How far a script has come. */
+export interface SavedScript {
+  readonly at: number;
+  readonly unseen: string;
+}
+
 export class Script {
   readonly #steps: readonly ScriptStep[];
   readonly #guest: ScriptedGuest;
@@ -44,6 +50,15 @@ export class Script {
   constructor(steps: readonly ScriptStep[], guest: ScriptedGuest) {
     this.#steps = steps;
     this.#guest = guest;
+  }
+
+  save(): SavedScript {
+    return { at: this.#at, unseen: this.#unseen };
+  }
+
+  restore(saved: SavedScript): void {
+    this.#at = saved.at;
+    this.#unseen = saved.unseen;
   }
 
   /** The step that the script has come to; undefined when all are done. */

@@ -5,11 +5,11 @@
 import { load, planBoot } from "../sim/boot.ts";
 import { TICKS_PER_CYCLE } from "../sim/clock.ts";
 import { boardFor } from "../sim/devices/board.ts";
-import { type KeyEvent, Machine, type TechniqueName } from "../sim/machine.ts";
+import { type KeyEvent, Machine, type SavedMachine, type TechniqueName } from "../sim/machine.ts";
 import type { RunEnd, RunResult } from "../sim/result.ts";
 import { guestImage, readBios } from "./images.ts";
 import { Measurement } from "./measure.ts";
-import { SCREEN_PERIOD_SECONDS, Script } from "./script.ts";
+import { type SavedScript, SCREEN_PERIOD_SECONDS, Script } from "./script.ts";
 import type { SimulationRequest } from "./simulate.ts";
 
 /** How far a piece of a run goes. */
@@ -20,6 +20,14 @@ export interface Piece {
   readonly step?: boolean;
   /** Linear addresses before whose instructions to stop. */
   readonly breakpoints?: ReadonlySet<number>;
+}
+
+/** A session as plain data. */
+export interface SavedSession {
+  readonly machine: SavedMachine;
+  readonly script: SavedScript;
+  readonly look: number;
+  readonly end: RunEnd | null;
 }
 
 export class Session {
@@ -55,6 +63,7 @@ export class Session {
       guestBytes: request.guestMemoryBytes,
       seed: request.seed,
       timerPhase: request.timerPhase,
+      ...(request.engine === undefined ? {} : { engine: request.engine }),
       observer: this.#measurement,
       onSerial: (byte) => this.#heard(byte),
     });
@@ -134,6 +143,19 @@ export class Session {
 
   sendKeys(keys: readonly KeyEvent[]): void {
     this.machine.sendKeys(keys);
+  }
+
+  /** The machine and what the session knows beside it; what was measured and the output that was heard stay as they are. */
+  save(): SavedSession {
+    return { machine: this.machine.save(), script: this.#script.save(), look: this.#look, end: this.#end };
+  }
+
+  /** Restores what `save` of a session of the same request gave. */
+  restore({ machine, script, look, end }: SavedSession): void {
+    this.machine.restore(machine);
+    this.#script.restore(script);
+    this.#look = look;
+    this.#end = end;
   }
 
   /** What the run tells, with this as its end. */

@@ -2,6 +2,7 @@
  * The one door from experiments to the simulator: a request that says everything that a run depends on, and a result
  * that is plain data. The same request gives the same result, whatever runs beside it.
  */
+import type { EnginePolicy } from "../sim/cpu/engine/engine.ts";
 import type { Profile } from "../sim/cpu/profiles/profile.ts";
 import type { ExitRecord } from "../sim/observer.ts";
 import type { RunResult } from "../sim/result.ts";
@@ -34,6 +35,8 @@ export interface SimulationRequest {
   readonly onExit?: (record: ExitRecord) => void;
   /** Called with what the guest writes to its serial port, as it does. */
   readonly onSerial?: (text: string) => void;
+  /** When code is compiled; null: never. Never changes a result. */
+  readonly engine?: EnginePolicy | null;
   /** What to wait for, send and type, in order (Session). */
   readonly script?: readonly ScriptStep[];
 }

@@ -3,21 +3,23 @@ import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { TICKS_PER_CYCLE } from "../sim/clock.ts";
 import type { ExitRecord } from "../sim/observer.ts";
-import type { RunResult } from "../sim/result.ts";
 import { readImage } from "./images.ts";
 import { shown } from "./paths.ts";
 import { type Point, profileOf } from "./point.ts";
 import { Problem } from "./problem.ts";
 import type { Simulate, SimulationRequest } from "./simulate.ts";
+import type { VerifiedResult } from "./verify/sessions.ts";
 
 export interface Task {
   readonly point: Point;
   /** File that gets a line of JSON per VM exit. */
   readonly traceFile?: string;
+  /** Compiled code is compared with the interpreter all the while (verify/). */
+  readonly verify?: boolean;
 }
 
 /** Simulates a point. `onSerial` hears what the guest prints as it does. */
-export function runTask(task: Task, simulate: Simulate, onSerial?: (text: string) => void): RunResult {
+export function runTask(task: Task, simulate: Simulate, onSerial?: (text: string) => void): VerifiedResult {
   const { point, traceFile } = task;
   const trace = traceFile === undefined ? undefined : openLines(traceFile);
   try {

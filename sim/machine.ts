@@ -295,8 +295,12 @@ export class Machine {
   }
 
   save(): SavedMachine {
+    return { memory: this.memory.save(), ...this.saveWithoutMemory() };
+  }
+
+  /** What `save` gives but RAM. */
+  saveWithoutMemory(): Omit<SavedMachine, "memory"> {
     return {
-      memory: this.memory.save(),
       core: this.core.save(),
       ledger: this.ledger.save(),
       physicalBoard: this.#physicalBoard.save(),

@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { type Image, readImage, withInitrd, withModules } from "../experiments/images.ts";
 
 export const root = resolve(import.meta.dirname, "..");
 export const imagesFolder = join(root, "workloads", "images");
@@ -64,6 +65,20 @@ export function companyOf(name: string): Company {
     default:
       return { commandLine: "", files: [] };
   }
+}
+
+/** A guest with what goes with it. */
+export function imageOf(name: string): Image {
+  const image = readImage(join(imagesFolder, readManifest().images[name]?.file ?? ""));
+  const { files } = companyOf(name);
+  const [first] = files;
+  if (first === undefined) return image;
+  if (image.kind === "bzimage") return withInitrd(image, first.bytes, name);
+  return withModules(
+    image,
+    files.map(({ bytes, string }) => ({ bytes, commandLine: string })),
+    name,
+  );
 }
 
 /** Our BIOS. */

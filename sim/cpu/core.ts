@@ -153,6 +153,8 @@ export class Core {
   readonly #engine: Engine | null;
   /** Compiled code has left to what the interpreter must run. */
   #interpretNext = false;
+  /** It has begun that instruction, whose walks may have reached the deadline: no boundary comes before its end. */
+  #begun = false;
 
   constructor(parts: CoreParts) {
     const { memory, profile, ledger } = parts;
@@ -445,6 +447,10 @@ export class Core {
     // With TF set each iteration of a string instruction is a step of its own.
     if (traps) clock.deadline = 0;
     if (!single && limit === 0xffffffff && this.#compiledCode(block, linear, user)) {
+      if (this.#begun) {
+        this.#begun = false;
+        return this.#step();
+      }
       return state.signal.outcome === OUTCOME.NONE ? null : this.#signalled(block);
     }
     if (block.kind === "code") execute(block.ops, 0, block.account, state, this.env, this.#ledger);
@@ -491,7 +497,8 @@ export class Core {
     }
     if (state.segmentBase(SEG.cs) !== 0 || (user && (state.flags & FLAG.AC) !== 0)) return false;
     const exit = block.compiled.entry();
-    this.#interpretNext = exit === EXIT.INTERPRET;
+    this.#begun = exit === EXIT.BEGUN;
+    this.#interpretNext = this.#begun || exit === EXIT.INTERPRET;
     // An instruction that the interpreter ran for the region has left its length itself.
     if (exit > 0xff) state.signal.length = exit >>> 8;
     return true;

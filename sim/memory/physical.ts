@@ -262,7 +262,9 @@ export class PhysicalMemory {
     for (let page = 0; page < this.ramBytes / PAGE_SIZE; page++) {
       const first = (RAM_OFFSET + page * PAGE_SIZE) / 4;
       const words = this.i32.subarray(first, first + PAGE_SIZE / 4);
-      if (words.some((word) => word !== 0)) pages.push([page, this.copyOut(page * PAGE_SIZE, PAGE_SIZE)]);
+      let used = 0;
+      for (let n = 0; n < words.length && used === 0; n++) used = words[n] as number;
+      if (used !== 0) pages.push([page, this.copyOut(page * PAGE_SIZE, PAGE_SIZE)]);
     }
     return { ramBytes: this.ramBytes, pages, references: Array.from(this.references) };
   }

@@ -37,6 +37,16 @@ describe.each(["native", "vtx"])("a script under %s", (technique) => {
   });
 });
 
+test("--verify runs compiled code and the interpreter in lockstep, both hearing the script", async () => {
+  const answer = await boot(...LOGIN, "--send", "exit\\n", "--verify");
+  expect(answer.out).toBe("login: bob\r\nhello, bob\r\n# exit\r\n");
+  expect(answer.err).toContain("\ncompiled code and the interpreter were alike all the time\n");
+  expect(answer.status).toBe(0);
+  const wrong = await boot("--verify", "--gdb");
+  expect(wrong).toMatchObject({ status: 2, out: "" });
+  expect(wrong.err).toContain("--verify does not go together with --gdb");
+});
+
 test("text that never comes is status 25, with what was waited for and what came last", async () => {
   const answer = await boot(...LOGIN, "--expect", "root shell");
   expect(answer.out).toBe("login: bob\r\nhello, bob\r\n# \n");

@@ -8,6 +8,7 @@ import type { StopSignal } from "../../cli/exit-codes.ts";
 import { ringlab } from "../../cli/ringlab.ts";
 import type { Point } from "../../experiments/point.ts";
 import { Session } from "../../experiments/session.ts";
+import type { VerifiedResult } from "../../experiments/verify/sessions.ts";
 import type { RunResult } from "../../sim/result.ts";
 import { EndedSession, fakeExecutor, fakeSimulate } from "../experiments/fake-simulator.ts";
 
@@ -20,7 +21,7 @@ export interface Answer {
 
 export interface World {
   /** Changes results, or throws. */
-  readonly behave?: (point: Point, result: RunResult) => RunResult | Promise<RunResult>;
+  readonly behave?: (point: Point, result: RunResult) => VerifiedResult | Promise<VerifiedResult>;
   /** Gets a function that sends a signal. */
   readonly signals?: (send: (signal: StopSignal) => void) => void;
   /** `boot` runs the real simulator. */

@@ -142,6 +142,21 @@ describe("boot, explain and the rest", () => {
     );
   });
 
+  test("--verify runs every point anew, and a difference is status 27 with its story", async () => {
+    const runs = join(out, "runs");
+    const command = ["run", "in", "-t", "native", "--out", join(out, "run")];
+    await runIn(runs, command);
+    const same = await runIn(runs, [...command, "--verify"]);
+    expect(same).toMatchObject({ status: 0, ran: [{ workload: "in" }, { workload: "in" }] });
+    const different = await runIn(runs, [...command, "--verify"], {
+      behave: (point, result) => (point.profile === "core2-e6700" ? { ...result, difference: "eax 1 2" } : result),
+    });
+    expect(different.status).toBe(27);
+    expect(different.err).toMatch(/ringlab: in, core2-e6700, native, repetition 1: eax 1 2\n/);
+    // What differs is not a result.
+    expect((await runIn(runs, command)).ran).toEqual([]);
+  });
+
   test("boot takes flat code with a load address", async () => {
     const answer = await run(["boot", fileWith("code.bin", new Uint8Array([0xf4])), "--load-address", "0x100000"]);
     expect(answer.ran[0]).toMatchObject({ imageKind: "flat", loadAddress: 0x100000 });

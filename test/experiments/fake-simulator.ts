@@ -5,6 +5,7 @@ import type { Executor } from "../../experiments/pool.ts";
 import { Session } from "../../experiments/session.ts";
 import type { SimulationRequest } from "../../experiments/simulate.ts";
 import { runTask } from "../../experiments/task.ts";
+import type { VerifiedResult } from "../../experiments/verify/sessions.ts";
 import { TICKS_PER_CYCLE } from "../../sim/clock.ts";
 import type { RunResult } from "../../sim/result.ts";
 
@@ -104,7 +105,7 @@ export function fakeSimulate(request: SimulationRequest): RunResult {
 
 /** An executor in this thread; `behave` may return another result, or throw, for some points. */
 export function fakeExecutor(
-  behave: (point: Point, result: RunResult) => RunResult | Promise<RunResult> = (_, r) => r,
+  behave: (point: Point, result: RunResult) => VerifiedResult | Promise<VerifiedResult> = (_, r) => r,
 ): Executor & { ran: Point[] } {
   const ran: Point[] = [];
   return {

@@ -3,28 +3,14 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { type Image, readImage, withInitrd, withModules } from "../../experiments/images.ts";
 import { simulate } from "../../experiments/simulate.ts";
 import { profileNamed } from "../../sim/cpu/profiles/catalogue.ts";
-import { companyOf, guestNames, imagesFolder, readManifest } from "../guests.ts";
+import { companyOf, guestNames, imageOf, imagesFolder, readManifest } from "../guests.ts";
 
 const manifest = readManifest();
 const GUESTS = guestNames(manifest).filter((name) =>
   ["disk", "bzimage", "multiboot"].includes(manifest.images[name]?.format ?? ""),
 );
-
-function imageOf(name: string): Image {
-  const image = readImage(join(imagesFolder, manifest.images[name]?.file ?? ""));
-  const { files } = companyOf(name);
-  const [first] = files;
-  if (first === undefined) return image;
-  if (image.kind === "bzimage") return withInitrd(image, first.bytes, name);
-  return withModules(
-    image,
-    files.map(({ bytes, string }) => ({ bytes, commandLine: string })),
-    name,
-  );
-}
 
 describe.each(["pentium4-672", "core2-e6700"])("on %s", (profile) => {
   describe.each(["native", "vtx"])("%s", (technique) => {

@@ -34,7 +34,11 @@ import { CAN_LEAVE, cellsOf, type Region, type RegionInstruction, type RegionNod
 import { type Structure, structureOf } from "./structure.ts";
 import { FunctionBody, TYPE, WASM } from "./wasm.ts";
 
-export const EXIT = { LEFT: 0, SIGNALLED: 1, INTERPRET: 2 } as const;
+/**
+ * Why a region returned: another block is next; a signal is left; the interpreter has to run what is next; or it has to
+ * run, before anything else, an instruction that has begun.
+ */
+export const EXIT = { LEFT: 0, SIGNALLED: 1, INTERPRET: 2, BEGUN: 3 } as const;
 
 /** Answers of the `translate` import besides a byte offset: a fault is signalled; not an access for compiled code. */
 export const TRANSLATE = { FAULT: -1, REFUSED: -2 } as const;
@@ -527,11 +531,11 @@ class RegionCompiler {
   /** The native instruction in progress: what of its node is still to come, it included. */
   #current: Current | null = null;
 
-  /** Leaves before the instruction in progress: nothing of it has happened. */
+  /** Leaves the instruction in progress: nothing of it has happened but translations, which may have taken time. */
   #giveUp(): void {
     const { instruction, restTicks, restInstructions } = this.#current as Current;
     this.#takeBack(restTicks, restInstructions);
-    this.#exitAt(instruction.delta, EXIT.INTERPRET);
+    this.#exitAt(instruction.delta, EXIT.BEGUN);
   }
 
   /** Leaves with a signal of the instruction in progress: it has been paid for, and is not retired. */

@@ -1,0 +1,4 @@
+// Every guest natively, compiled and interpreted in lockstep.
+import { verifyGuests } from "./verified-guests.ts";
+
+verifyGuests("native", "pentium4-672");
