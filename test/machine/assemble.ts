@@ -31,6 +31,15 @@ export class Program {
     return this.code(word & 0xff, (word >>> 8) & 0xff, (word >>> 16) & 0xff, (word >>> 24) & 0xff);
   }
 
+  /** Address of a label as it stands in an instruction: four bytes, absolute or relative to their end. */
+  absolute(label: string): this {
+    return this.#word(label);
+  }
+
+  relative(label: string): this {
+    return this.#word(label, true);
+  }
+
   mov(register: Register, value: Value): this {
     return this.code(0xb8 + number(register)).#word(value);
   }

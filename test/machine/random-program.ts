@@ -4,11 +4,11 @@
 import { CODE_BASE } from "./rig.ts";
 
 /** Memory that programs use: EBX points into it. */
-const WINDOW = 0x180000;
+export const WINDOW = 0x180000;
 const WINDOW_MASK = 0x3fff;
 
 /** 32-bit xorshift. */
-function generator(seed: number): (below: number) => number {
+export function generator(seed: number): (below: number) => number {
   let x = Math.imul(seed, 0x9e3779b9) | 1;
   return (below) => {
     x ^= x << 13;
@@ -25,9 +25,11 @@ export class RandomProgram {
   readonly #bytes: number[] = [];
   readonly #random: (below: number) => number;
   readonly #routines: number[] = [];
+  readonly #integer: IntegerInstructions;
 
   constructor(seed: number) {
     this.#random = generator(seed);
+    this.#integer = new IntegerInstructions(this.#random);
     // mov esp, 0x170000
     this.#emit(0xbc, ...word(0x170000));
     for (const register of [0, 1, 2, 6, 7]) this.#emit(0xb8 + register, ...word(this.#random(2 ** 32)));
@@ -98,6 +100,10 @@ export class RandomProgram {
     this.#emit(...word(top - (this.#bytes.length + 4)));
   }
 
+  #instruction(): void {
+    this.#emit(...this.#integer.next());
+  }
+
   #call(): void {
     const target = this.#pick(this.#routines);
     if (this.#random(3) > 0) {
@@ -129,6 +135,34 @@ export class RandomProgram {
     // mov [place + 1], al; mov ecx, imm32
     this.#emit(0x88, 0x05, ...word(place + 1));
     this.#emit(0xb9, ...word(this.#random(2 ** 32)));
+  }
+}
+
+export function word(value: number): [number, number, number, number] {
+  return [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, (value >>> 24) & 0xff];
+}
+
+/** One integer instruction after another, on free registers and the window that EBX points into. */
+export class IntegerInstructions {
+  readonly #random: (below: number) => number;
+  #bytes: number[] = [];
+
+  constructor(random: (below: number) => number) {
+    this.#random = random;
+  }
+
+  next(): readonly number[] {
+    this.#bytes = [];
+    this.#instruction();
+    return this.#bytes;
+  }
+
+  #emit(...bytes: number[]): void {
+    this.#bytes.push(...bytes);
+  }
+
+  #pick<T>(values: readonly T[]): T {
+    return values[this.#random(values.length)] as T;
   }
 
   /** ModRM of a free register, or of [EBX + disp8]; `digit` is the reg field. */
@@ -244,8 +278,4 @@ export class RandomProgram {
           );
     }
   }
-}
-
-function word(value: number): [number, number, number, number] {
-  return [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, (value >>> 24) & 0xff];
 }
