@@ -496,6 +496,9 @@ export class Core {
       return false;
     }
     if (state.segmentBase(SEG.cs) !== 0 || (user && (state.flags & FLAG.AC) !== 0)) return false;
+    // The fetch has taken the time up to the deadline: the instruction has begun, no boundary comes before its end.
+    const { clock } = this.#ledger;
+    if (clock.now >= clock.deadline) return false;
     const exit = block.compiled.entry();
     this.#begun = exit === EXIT.BEGUN;
     this.#interpretNext = this.#begun || exit === EXIT.INTERPRET;

@@ -27,7 +27,13 @@ export class RandomProgram {
   readonly #routines: number[] = [];
   readonly #integer: IntegerInstructions;
 
-  constructor(seed: number) {
+  readonly #base: number;
+  readonly #wide: boolean;
+
+  /** `base`: where it stands. `wide`: all that the batch of random-batch.ts has segments and pages for, and fewer loops. */
+  constructor(seed: number, base = CODE_BASE, wide = false) {
+    this.#base = base;
+    this.#wide = wide;
     this.#random = generator(seed);
     this.#integer = new IntegerInstructions(this.#random);
     // mov esp, 0x170000
@@ -37,7 +43,7 @@ export class RandomProgram {
     const start = this.#jump();
     for (let n = 0; n < 3; n++) this.#routine();
     this.#land(start);
-    for (let n = 0; n < 6 + this.#random(4); n++) this.#loop();
+    for (let n = 0; n < (wide ? 2 : 6) + this.#random(wide ? 2 : 4); n++) this.#loop();
     this.#emit(0x0f, 0x0b);
   }
 
@@ -89,7 +95,8 @@ export class RandomProgram {
           this.#window();
           break;
         case 3:
-          this.#patch();
+          if (this.#wide && this.#random(3) > 0) this.#instruction();
+          else this.#patch();
           break;
         default:
           this.#instruction();
@@ -101,7 +108,8 @@ export class RandomProgram {
   }
 
   #instruction(): void {
-    this.#emit(...this.#integer.next());
+    if (this.#wide && this.#random(8) === 0) this.#emit(...unusualInstructions(this.#random));
+    else this.#emit(...this.#integer.next());
   }
 
   #call(): void {
@@ -111,7 +119,7 @@ export class RandomProgram {
       return;
     }
     // mov eax, target; call eax
-    this.#emit(0xb8, ...word(CODE_BASE + target), 0xff, 0xd0);
+    this.#emit(0xb8, ...word(this.#base + target), 0xff, 0xd0);
   }
 
   /** A conditional jump over a few instructions. */
@@ -124,6 +132,11 @@ export class RandomProgram {
 
   /** mov ebx, eax; and ebx, mask; or ebx, window: EBX is anywhere in the window. */
   #window(): void {
+    if (this.#wide && this.#random(24) === 0) {
+      // mov ebx, the end of the window: some of its pages are not there or cannot be written
+      this.#emit(0xbb, ...word(WINDOW + WINDOW_MASK + 1 - 96 + this.#random(0x3000)));
+      return;
+    }
     this.#emit(0x89, 0xc3, 0x81, 0xe3, ...word(WINDOW_MASK), 0x81, 0xcb, ...word(WINDOW));
   }
 
@@ -131,7 +144,7 @@ export class RandomProgram {
   #patch(): void {
     // test ebp, 7; jnz over the store: seven times of eight the code stays as it is, long enough to be compiled
     this.#emit(0xf7, 0xc5, ...word(7), 0x75, 6);
-    const place = CODE_BASE + this.#bytes.length + 6;
+    const place = this.#base + this.#bytes.length + 6;
     // mov [place + 1], al; mov ecx, imm32
     this.#emit(0x88, 0x05, ...word(place + 1));
     this.#emit(0xb9, ...word(this.#random(2 ** 32)));
@@ -140,6 +153,52 @@ export class RandomProgram {
 
 export function word(value: number): [number, number, number, number] {
   return [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, (value >>> 24) & 0xff];
+}
+
+/** A few instructions that need segments, x87 or SSE, repeat, access memory twice, or empty the TLBs. */
+function unusualInstructions(random: (below: number) => number): number[] {
+  const pick = (values: readonly number[]): number => values[random(values.length)] as number;
+  const memory = (digit: number): number[] => [0x43 | (digit << 3), random(128)];
+  const from = word(WINDOW + random(0x3000));
+  const to = word(WINDOW + random(0x3000));
+  switch (random(9)) {
+    case 0: {
+      // mov esi; mov edi; mov ecx; (cld or std;) a repeated MOVS, CMPS, STOS, LODS or SCAS; cld
+      const operation = pick([0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf]);
+      const direction = random(4) === 0 ? 0xfd : 0xfc;
+      return [
+        ...[0xbe, ...from, 0xbf, ...to, 0xb9, ...word(random(80)), direction],
+        ...[pick([0xf3, 0xf2]), operation, 0xfc],
+      ];
+    }
+    case 1:
+      // Through FS, whose limit is in the window, or GS, whose base is not 0
+      return [pick([0x64, 0x65]), pick([0x8b, 0x89, 0x03, 0x01]), ...memory(pick(FREE))];
+    case 2:
+      // FLD, FADD or FMUL, FSTP of single
+      return [0xd9, ...memory(0), 0xd8, ...memory(random(2)), 0xd9, ...memory(3)];
+    case 3:
+      // FILD, FLD of double, FADDP, FISTP
+      return [0xdb, ...memory(0), 0xdd, ...memory(0), 0xde, 0xc1, 0xdb, ...memory(3)];
+    case 4:
+      // MOVUPS, ADDPS or MULPS, PADDD, MOVUPS
+      return [
+        ...[0x0f, 0x10, ...memory(1), 0x0f, pick([0x58, 0x59]), 0xc1, 0x66, 0x0f, 0xfe, 0xca],
+        ...[0x0f, 0x11, ...memory(1)],
+      ];
+    case 5:
+      // push [mem]; pop [mem]: two accesses of one instruction
+      return [0xff, ...memory(6), 0x8f, ...memory(0)];
+    case 7:
+      // mov eax, cr3; mov cr3, eax: the TLBs are empty
+      return [0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8];
+    case 6:
+      // movs, two places that miss the TLB
+      return [0xbe, ...from, 0xbf, ...to, pick([0xa4, 0xa5])];
+    default:
+      // mov [mem], imm32; mov byte [mem], imm8
+      return [0xc7, ...memory(0), ...word(random(2 ** 32)), 0xc6, ...memory(0), random(256)];
+  }
 }
 
 /** One integer instruction after another, on free registers and the window that EBX points into. */
