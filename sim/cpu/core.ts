@@ -16,7 +16,7 @@ import { Accounts } from "./accounts.ts";
 import type { Bus } from "./bus.ts";
 import { type Block, type BlockMode, CodeCache } from "./code-cache.ts";
 import { MAX_INSTRUCTION_BYTES } from "./decode.ts";
-import { EXIT } from "./engine/compile.ts";
+import { EXIT } from "./engine/contract.ts";
 import { Engine, type EnginePolicy } from "./engine/engine.ts";
 import { FLUSH } from "./environment.ts";
 import { EventDelivery } from "./events.ts";

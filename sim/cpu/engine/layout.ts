@@ -27,6 +27,8 @@ export interface EngineLayout {
   readonly mispredict: number;
 }
 
+/** log2 of the size of an i32 cell. */
+export const WORD_SHIFT = 2;
 export const TRANSFER_SLOTS = 4096;
 export const TRANSFER_BYTES = 12;
 

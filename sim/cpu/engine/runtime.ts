@@ -4,7 +4,7 @@
  */
 import { DEADLINE_CELL, NOW_CELL } from "../../clock.ts";
 import { CELL } from "../state.ts";
-import { EXIT, LONGEST } from "./compile.ts";
+import { EXIT, LONGEST } from "./contract.ts";
 import { STATUS_PARAMETERS, statusFunction } from "./flags-code.ts";
 import { type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS } from "./layout.ts";
 import { FunctionBody, type FunctionType, TYPE, WASM } from "./wasm.ts";

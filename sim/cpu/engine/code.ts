@@ -1,0 +1,347 @@
+/**
+ * A region's code as it grows: the WebAssembly function, which local has what, the constructs that are open, and what is
+ * known of the flags here. The files `*-code.ts` write into it, each one family of micro-ops.
+ */
+import type { Account } from "../../ledger.ts";
+import { type MicroOp, OP } from "../micro-ops.ts";
+import { CELL, FAST_READ, FAST_WRITE, FIRST_TEMPORARY, GPR } from "../state.ts";
+import { EXIT, FUNCTION } from "./contract.ts";
+import { carryOf, conditionOf, conditionOfEflags, EFLAGS_KIND, type FlagLocals, UNKNOWN } from "./flags-code.ts";
+import type { EngineLayout } from "./layout.ts";
+import { cellsOf, type Region, type RegionInstruction, type RegionNode, writesCell } from "./region.ts";
+import { FunctionBody, TYPE, WASM } from "./wasm.ts";
+
+/** What a region's code depends on besides its instructions. */
+export interface CompileContext {
+  readonly layout: EngineLayout;
+  readonly account: Account;
+  /** Mode that the region was lifted for, as `transfer` takes it (runtime.ts). */
+  readonly transferMode: number;
+  readonly user: boolean;
+  /** Bases of segments at the time of compilation: where zero, the code relies on it. */
+  readonly bases: readonly number[];
+  /** Number of an interpreted instruction for the `interpret` import. */
+  interpreted(instruction: RegionInstruction): number;
+}
+
+/** The native instruction in progress. */
+interface Current {
+  readonly instruction: RegionInstruction;
+  /** Ticks and instructions of its node that are still to come, it included. */
+  readonly restTicks: number;
+  readonly restInstructions: number;
+  readonly flagsDead: boolean;
+}
+
+const GPR_COUNT = 8;
+
+/** Names of the compiler's own temporaries, beyond every cell. */
+export const PLACE_TEMPORARY = 1 << 20;
+export const COUNT_TEMPORARY = PLACE_TEMPORARY + 2;
+export const VALUE_TEMPORARY = PLACE_TEMPORARY + 4;
+export const FILL_TEMPORARY = PLACE_TEMPORARY + 6;
+
+export class RegionCode {
+  readonly region: Region;
+  readonly context: CompileContext;
+  readonly layout: EngineLayout;
+  readonly f = new FunctionBody(0);
+  /** Locals: registers, and values of the compiler's own by number of a cell or of a temporary. */
+  readonly registers: readonly number[];
+  readonly flags: FlagLocals;
+  readonly temporaries = new Map<number, number>();
+  /** Ticks since the clock was brought up to date, what is left until the deadline, and instructions retired. */
+  readonly spent: number;
+  readonly budget: number;
+  readonly count: number;
+  /** EIP of the entry; EIP and reason of an exit. */
+  readonly entry: number;
+  readonly eip: number;
+  readonly why: number;
+  /** Linear address and host byte offset of the latest access. */
+  readonly linear: number;
+  readonly host: number;
+  readonly scratch: number;
+  readonly wide: number;
+  readonly wide2: number;
+  /** Bases of segments that are not 0, by segment. */
+  readonly bases = new Map<number, number>();
+  /** Registers that some instruction of the region writes, and reads or writes. */
+  readonly written = new Set<number>();
+  readonly used = new Set<number>();
+  /** FAST_READ and FAST_WRITE by segment, as far as the region relies on them. */
+  readonly segments = new Map<number, number>();
+  /** Open constructs, innermost last: a loop's node, a block before a merge node, or another. */
+  readonly open: { readonly kind: "loop" | "block" | "other"; readonly node: number }[] = [];
+  /** Kind of the flags here. */
+  kind: number = UNKNOWN;
+  /** Host addresses that LOAD_UPDATE has found, by place, in the instruction in progress. */
+  places = new Map<string, number>();
+  /** The native instruction in progress: what of its node is still to come, it included. */
+  current: Current | null = null;
+
+  /** The native instruction in progress. */
+  get instruction(): RegionInstruction {
+    return (this.current as Current).instruction;
+  }
+
+  constructor(region: Region, context: CompileContext) {
+    this.region = region;
+    this.context = context;
+    this.layout = context.layout;
+    const f = this.f;
+    this.registers = Array.from({ length: GPR_COUNT }, () => f.addLocal());
+    this.flags = {
+      kind: f.addLocal(),
+      a: f.addLocal(),
+      b: f.addLocal(),
+      result: f.addLocal(),
+      carry: f.addLocal(),
+      eflags: f.addLocal(),
+    };
+    this.spent = f.addLocal();
+    this.budget = f.addLocal();
+    this.count = f.addLocal();
+    this.entry = f.addLocal();
+    this.eip = f.addLocal();
+    this.why = f.addLocal();
+    this.linear = f.addLocal();
+    this.host = f.addLocal();
+    this.scratch = f.addLocal();
+    this.wide = f.addLocal(TYPE.i64);
+    this.wide2 = f.addLocal(TYPE.i64);
+    this.#survey();
+  }
+
+  /** Collects the registers and segments that native instructions touch. */
+  #survey(): void {
+    for (const node of this.region.nodes.values()) {
+      for (const { lifted, native } of node.instructions) {
+        if (!native) {
+          // The interpreter reads and writes any register; its changes are loaded again where they are used.
+          continue;
+        }
+        for (const op of lifted.ops) this.#surveyOp(op);
+      }
+    }
+  }
+
+  #surveyOp(op: MicroOp): void {
+    for (const cell of cellsOf(op)) if (cell <= GPR.edi) this.used.add(cell / 2);
+    if (writesCell(op) && op.d <= GPR.edi) this.written.add(op.d / 2);
+    switch (op.op) {
+      case OP.LOAD:
+        this.#needSegment(op.x, FAST_READ);
+        break;
+      case OP.LOAD_UPDATE:
+      case OP.STORE:
+        this.#needSegment(op.x, FAST_WRITE);
+        break;
+      case OP.DIV:
+      case OP.IDIV:
+        for (const n of [0, 2]) {
+          this.used.add(n);
+          this.written.add(n);
+        }
+        break;
+      case OP.LAHF:
+      case OP.SAHF:
+        this.used.add(0);
+        this.written.add(0);
+        break;
+      case OP.LOOP:
+        this.used.add(1);
+        this.written.add(1);
+        break;
+      default:
+    }
+  }
+
+  #needSegment(segment: number, fast: number): void {
+    this.segments.set(segment, (this.segments.get(segment) ?? 0) | fast);
+    if ((this.context.bases[segment] as number) !== 0 && !this.bases.has(segment)) {
+      this.bases.set(segment, this.f.addLocal());
+    }
+  }
+
+  nodeAt(delta: number): RegionNode {
+    return this.region.nodes.get(delta) as RegionNode;
+  }
+
+  newBudget(): void {
+    this.f.call(FUNCTION.budget);
+    this.f.set(this.budget);
+  }
+
+  /** EFLAGS from the lazy flags, whose kind is in its local. */
+  callStatus(): void {
+    const { kind, a, b, result, carry, eflags } = this.flags;
+    for (const local of [kind, a, b, result, carry, eflags]) this.f.get(local);
+    this.f.call(FUNCTION.status);
+  }
+
+  /** Leaves the region at a place. */
+  exitAt(delta: number, why: number): void {
+    const f = this.f;
+    f.get(this.entry);
+    f.i32(delta);
+    f.op(WASM.i32Add);
+    f.set(this.eip);
+    this.exit(why);
+  }
+
+  exit(why: number): void {
+    const f = this.f;
+    f.i32(why);
+    f.set(this.why);
+    f.br(this.open.length - 1);
+  }
+
+  openBlock(kind: "loop" | "block" | "other", node: number): void {
+    this.f.open(kind === "loop" ? WASM.loop : WASM.block);
+    this.open.push({ kind, node });
+  }
+
+  close(): void {
+    this.f.end();
+    this.open.pop();
+  }
+
+  /** Opens an `if` around what `body` emits. */
+  when(body: () => void, otherwise?: () => void): void {
+    this.f.open(WASM.if);
+    this.open.push({ kind: "other", node: -1 });
+    body();
+    if (otherwise !== undefined) {
+      this.f.op(WASM.else);
+      otherwise();
+    }
+    this.close();
+  }
+
+  /** Ticks and instructions of a node that have been counted and do not happen. */
+  takeBack(ticks: number, instructions: number): void {
+    const f = this.f;
+    for (const [local, amount] of [
+      [this.spent, ticks],
+      [this.count, instructions],
+    ] as const) {
+      if (amount === 0) continue;
+      f.get(local);
+      f.i32(amount);
+      f.op(WASM.i32Sub);
+      f.set(local);
+    }
+  }
+
+  /** Leaves the instruction in progress: nothing of it has happened but translations, which may have taken time. */
+  giveUp(): void {
+    const { instruction, restTicks, restInstructions } = this.current as Current;
+    this.takeBack(restTicks, restInstructions);
+    this.exitAt(instruction.delta, EXIT.BEGUN);
+  }
+
+  /** Leaves with a signal of the instruction in progress: it has been paid for, and is not retired. */
+  signalled(): void {
+    const { instruction, restTicks, restInstructions } = this.current as Current;
+    this.takeBack(restTicks - instruction.lifted.ticks, restInstructions);
+    this.exitAt(instruction.delta, EXIT.SIGNALLED | (instruction.lifted.length << 8));
+  }
+
+  /** EIP of a place in the region. */
+  place(delta: number): void {
+    this.f.get(this.entry);
+    this.f.i32(delta);
+    this.f.op(WASM.i32Add);
+  }
+
+  /** Adds the price of a misprediction if the value on the stack is not zero. */
+  chargeMisprediction(): void {
+    const f = this.f;
+    f.i32(this.layout.mispredict);
+    f.op(WASM.i32Mul);
+    f.get(this.spent);
+    f.op(WASM.i32Add);
+    f.set(this.spent);
+  }
+
+  setKind(kind: number): void {
+    this.kind = kind;
+    this.f.i32(kind);
+    this.f.set(this.flags.kind);
+  }
+
+  /** EFLAGS computed, so that all flags are in their local. */
+  materialize(): void {
+    if (this.kind === EFLAGS_KIND) return;
+    this.callStatus();
+    this.f.set(this.flags.eflags);
+    this.setKind(EFLAGS_KIND);
+  }
+
+  condition(condition: number): void {
+    if (this.kind !== UNKNOWN && conditionOf(this.f, this.flags, this.kind, condition)) return;
+    this.materialize();
+    conditionOfEflags(this.f, this.flags.eflags, condition);
+  }
+
+  /** CF on the stack. */
+  carry(): void {
+    if (this.kind === UNKNOWN) this.materialize();
+    carryOf(this.f, this.flags, this.kind);
+  }
+
+  flagsDead(): boolean {
+    return this.current?.flagsDead === true;
+  }
+
+  loadCell(cell: number): void {
+    this.f.i32(0);
+    this.f.memory(WASM.i32Load, this.layout.state + cell * 4, 2);
+  }
+
+  storeCell(cell: number, value: () => void): void {
+    this.f.i32(0);
+    value();
+    this.f.memory(WASM.i32Store, this.layout.state + cell * 4, 2);
+  }
+
+  /** The low 32 bits of a cell, on the stack. */
+  read(cell: number): void {
+    if (cell === CELL.zero) this.f.i32(0);
+    else if (cell <= GPR.edi) this.f.get(this.registers[cell / 2] as number);
+    else if (cell < FIRST_TEMPORARY) this.loadCell(cell);
+    else this.f.get(this.temporary(cell));
+  }
+
+  /** The stack's top into a cell. */
+  write(cell: number): void {
+    this.f.set(cell <= GPR.edi ? (this.registers[cell / 2] as number) : this.temporary(cell));
+  }
+
+  temporary(cell: number): number {
+    let local = this.temporaries.get(cell);
+    if (local === undefined) {
+      local = this.f.addLocal();
+      this.temporaries.set(cell, local);
+    }
+    return local;
+  }
+
+  mask(width: number): void {
+    if (width === 32) return;
+    this.f.i32(width === 8 ? 0xff : 0xffff);
+    this.f.op(WASM.i32And);
+  }
+
+  signExtend(width: number): void {
+    if (width === 8) this.f.op(WASM.i32Extend8S);
+    else if (width === 16) this.f.op(WASM.i32Extend16S);
+  }
+
+  toTop(shift: number): void {
+    if (shift === 0) return;
+    this.f.i32(shift);
+    this.f.op(WASM.i32Shl);
+  }
+}

@@ -1,0 +1,23 @@
+/**
+ * What compiled code, the engine and the core have agreed on: why a region returns, what imports answer, and where the
+ * functions of a module are.
+ */
+
+/**
+ * Why a region returned: another block is next; a signal is left; the interpreter has to run what is next; or it has to
+ * run, before anything else, an instruction that has begun.
+ */
+export const EXIT = { LEFT: 0, SIGNALLED: 1, INTERPRET: 2, BEGUN: 3 } as const;
+
+/** Answers of the `translate` import besides a byte offset: a fault is signalled; not an access for compiled code. */
+export const TRANSLATE = { FAULT: -1, REFUSED: -2 } as const;
+/** Answers of the `interpret` import. */
+export const INTERPRETED = { GO_ON: 0, SIGNALLED: 1, BOUNDARY: 2 } as const;
+
+/** Longest time that a region runs without coming back, in ticks: `spent` stays a small integer. */
+export const LONGEST = 0x3fffffff;
+
+/** Indices of functions in every module of regions. */
+export const FUNCTION = { translate: 0, interpret: 1, budget: 2, status: 3, transfer: 4 } as const;
+/** Indices of function types (runtime.ts). */
+export const FUNCTION_TYPE = { region: 0, translate: 1, interpret: 2, status: 3 } as const;
