@@ -153,6 +153,8 @@ export class Core {
   readonly #engine: Engine | null;
   /** Compiled code has left to what the interpreter must run. */
   #interpretNext = false;
+  /** A region was entered that does not fit the segment registers. */
+  #unfit = false;
   /** It has begun that instruction, whose walks may have reached the deadline: no boundary comes before its end. */
   #begun = false;
 
@@ -446,7 +448,7 @@ export class Core {
     if (resumes) state.set(CELL.resumeLoaded, 0);
     // With TF set each iteration of a string instruction is a step of its own.
     if (traps) clock.deadline = 0;
-    if (!single && limit === 0xffffffff && this.#compiledCode(block, linear, user)) {
+    if (!single && this.#compiledCode(block, linear, user)) {
       if (this.#begun) {
         this.#begun = false;
         return this.#step();
@@ -488,20 +490,23 @@ export class Core {
     if (block.kind !== "code") return false;
     if (this.#interpretNext) {
       this.#interpretNext = false;
+      if (this.#unfit) engine.unfit(block);
+      this.#unfit = false;
       return false;
     }
     const { state } = this;
     if (block.compiled === null) {
-      if (block.mode.bits === 32 && state.segmentBase(SEG.cs) === 0) engine.ran(block, linear, user);
+      if (block.mode.bits === 32) engine.ran(block, linear, user);
       return false;
     }
-    if (state.segmentBase(SEG.cs) !== 0 || (user && (state.flags & FLAG.AC) !== 0)) return false;
+    if (user && (state.flags & FLAG.AC) !== 0) return false;
     // The fetch has taken the time up to the deadline: the instruction has begun, no boundary comes before its end.
     const { clock } = this.#ledger;
     if (clock.now >= clock.deadline) return false;
     const exit = block.compiled.entry();
     this.#begun = exit === EXIT.BEGUN;
-    this.#interpretNext = this.#begun || exit === EXIT.INTERPRET;
+    this.#unfit = exit === EXIT.UNFIT;
+    this.#interpretNext = this.#begun || this.#unfit || exit === EXIT.INTERPRET;
     // An instruction that the interpreter ran for the region has left its length itself.
     if (exit > 0xff) state.signal.length = exit >>> 8;
     return true;

@@ -9,17 +9,21 @@ import { EXIT, FUNCTION } from "./contract.ts";
 import { carryOf, conditionOf, conditionOfEflags, EFLAGS_KIND, type FlagLocals, UNKNOWN } from "./flags-code.ts";
 import type { EngineLayout } from "./layout.ts";
 import { cellsOf, type Region, type RegionInstruction, type RegionNode, writesCell } from "./region.ts";
+import { type SegmentNow, type SegmentUse, segmentUse } from "./segments-code.ts";
 import { FunctionBody, TYPE, WASM } from "./wasm.ts";
 
 /** What a region's code depends on besides its instructions. */
 export interface CompileContext {
   readonly layout: EngineLayout;
+  /** What mispredictions are charged to. */
   readonly account: Account;
   /** Mode that the region was lifted for, as `transfer` takes it (runtime.ts). */
   readonly transferMode: number;
   readonly user: boolean;
-  /** Bases of segments at the time of compilation: where zero, the code relies on it. */
-  readonly bases: readonly number[];
+  /** Segment registers at the time of compilation. */
+  readonly segments: readonly SegmentNow[];
+  /** Whether to rely on no more of them than that accesses are permitted (segments-code.ts). */
+  readonly general: boolean;
   /** Number of an interpreted instruction for the `interpret` import. */
   interpreted(instruction: RegionInstruction): number;
 }
@@ -50,10 +54,13 @@ export class RegionCode {
   readonly registers: readonly number[];
   readonly flags: FlagLocals;
   readonly temporaries = new Map<number, number>();
-  /** Ticks since the clock was brought up to date, what is left until the deadline, and instructions retired. */
+  /** Ticks since the clock was brought up to date, and what is left until the deadline. */
   readonly spent: number;
   readonly budget: number;
-  readonly count: number;
+  /** What of it each account is charged, and instructions retired; with one account its ticks are `spent`. */
+  readonly charges: ReadonlyMap<Account, { readonly ticks: number; readonly count: number }>;
+  /** What the code that is being made is charged to. */
+  account: Account;
   /** EIP of the entry; EIP and reason of an exit. */
   readonly entry: number;
   readonly eip: number;
@@ -64,13 +71,11 @@ export class RegionCode {
   readonly scratch: number;
   readonly wide: number;
   readonly wide2: number;
-  /** Bases of segments that are not 0, by segment. */
-  readonly bases = new Map<number, number>();
   /** Registers that some instruction of the region writes, and reads or writes. */
   readonly written = new Set<number>();
   readonly used = new Set<number>();
-  /** FAST_READ and FAST_WRITE by segment, as far as the region relies on them. */
-  readonly segments = new Map<number, number>();
+  /** Data segments of native accesses, by number. */
+  readonly segments = new Map<number, SegmentUse>();
   /** Open constructs, innermost last: a loop's node, a block before a merge node, or another. */
   readonly open: { readonly kind: "loop" | "block" | "other"; readonly node: number }[] = [];
   /** Kind of the flags here. */
@@ -101,7 +106,8 @@ export class RegionCode {
     };
     this.spent = f.addLocal();
     this.budget = f.addLocal();
-    this.count = f.addLocal();
+    this.account = region.nodes.get(0)?.account ?? context.account;
+    this.charges = this.#accounts();
     this.entry = f.addLocal();
     this.eip = f.addLocal();
     this.why = f.addLocal();
@@ -113,29 +119,48 @@ export class RegionCode {
     this.#survey();
   }
 
+  /** Locals for the accounts of the region's nodes, and of mispredictions if it has any. */
+  #accounts(): Map<Account, { ticks: number; count: number }> {
+    const accounts = new Set<Account>();
+    for (const { account, end } of this.region.nodes.values()) {
+      accounts.add(account);
+      if (end.kind === "indirect") accounts.add(this.context.account);
+    }
+    const ticks = (): number => (accounts.size === 1 ? this.spent : this.f.addLocal());
+    return new Map([...accounts].map((account) => [account, { ticks: ticks(), count: this.f.addLocal() }]));
+  }
+
   /** Collects the registers and segments that native instructions touch. */
   #survey(): void {
+    const fast = new Map<number, number>();
     for (const node of this.region.nodes.values()) {
       for (const { lifted, native } of node.instructions) {
         if (!native) {
           // The interpreter reads and writes any register; its changes are loaded again where they are used.
           continue;
         }
-        for (const op of lifted.ops) this.#surveyOp(op);
+        for (const op of lifted.ops) this.#surveyOp(op, fast);
       }
+    }
+    for (const [segment, wanted] of fast) {
+      const now = this.context.segments[segment] as SegmentNow;
+      this.segments.set(
+        segment,
+        segmentUse(wanted, now, this.context.general, () => this.f.addLocal()),
+      );
     }
   }
 
-  #surveyOp(op: MicroOp): void {
+  #surveyOp(op: MicroOp, fast: Map<number, number>): void {
     for (const cell of cellsOf(op)) if (cell <= GPR.edi) this.used.add(cell / 2);
     if (writesCell(op) && op.d <= GPR.edi) this.written.add(op.d / 2);
     switch (op.op) {
       case OP.LOAD:
-        this.#needSegment(op.x, FAST_READ);
+        fast.set(op.x, (fast.get(op.x) ?? 0) | FAST_READ);
         break;
       case OP.LOAD_UPDATE:
       case OP.STORE:
-        this.#needSegment(op.x, FAST_WRITE);
+        fast.set(op.x, (fast.get(op.x) ?? 0) | FAST_WRITE);
         break;
       case OP.DIV:
       case OP.IDIV:
@@ -154,13 +179,6 @@ export class RegionCode {
         this.written.add(1);
         break;
       default:
-    }
-  }
-
-  #needSegment(segment: number, fast: number): void {
-    this.segments.set(segment, (this.segments.get(segment) ?? 0) | fast);
-    if ((this.context.bases[segment] as number) !== 0 && !this.bases.has(segment)) {
-      this.bases.set(segment, this.f.addLocal());
     }
   }
 
@@ -221,17 +239,9 @@ export class RegionCode {
 
   /** Ticks and instructions of a node that have been counted and do not happen. */
   takeBack(ticks: number, instructions: number): void {
-    const f = this.f;
-    for (const [local, amount] of [
-      [this.spent, ticks],
-      [this.count, instructions],
-    ] as const) {
-      if (amount === 0) continue;
-      f.get(local);
-      f.i32(amount);
-      f.op(WASM.i32Sub);
-      f.set(local);
-    }
+    const { f } = this;
+    if (ticks !== 0) this.#toLocal(this.spent, () => f.i32(ticks), WASM.i32Sub);
+    this.charge(-ticks, -instructions);
   }
 
   /** Leaves the instruction in progress: nothing of it has happened but translations, which may have taken time. */
@@ -258,11 +268,28 @@ export class RegionCode {
   /** Adds the price of a misprediction if the value on the stack is not zero. */
   chargeMisprediction(): void {
     const f = this.f;
+    const price = this.linear;
     f.i32(this.layout.mispredict);
     f.op(WASM.i32Mul);
-    f.get(this.spent);
-    f.op(WASM.i32Add);
-    f.set(this.spent);
+    f.set(price);
+    this.#toLocal(this.spent, () => f.get(price), WASM.i32Add);
+    const { ticks } = this.charges.get(this.context.account) as { readonly ticks: number };
+    if (ticks !== this.spent) this.#toLocal(ticks, () => f.get(price), WASM.i32Add);
+  }
+
+  #toLocal(local: number, amount: () => void, op: number): void {
+    this.f.get(local);
+    amount();
+    this.f.op(op);
+    this.f.set(local);
+  }
+
+  /** Counts a node's ticks for its account, unless that is done by `spent`, and its instructions. */
+  charge(ticks: number, instructions: number): void {
+    const { f } = this;
+    const charges = this.charges.get(this.account) as { readonly ticks: number; readonly count: number };
+    if (charges.ticks !== this.spent && ticks !== 0) this.#toLocal(charges.ticks, () => f.i32(ticks), WASM.i32Add);
+    if (instructions !== 0) this.#toLocal(charges.count, () => f.i32(instructions), WASM.i32Add);
   }
 
   setKind(kind: number): void {

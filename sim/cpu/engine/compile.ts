@@ -10,13 +10,14 @@
  * Exits are at instruction boundaries. The function returns
  *   LEFT        at a boundary: the core goes on wherever EIP is now, compiled or not;
  *   SIGNALLED   an instruction left something in the state's signal; bits 8 and up are its length;
+ *   UNFIT       nothing happened: the segment registers are not those that the region was compiled for;
  *   INTERPRET   the interpreter must run what is next (a deadline is near, or an access that compiled code does not make).
  * From an exit to another region compiled code goes by itself (`transfer`), if that region is there and no deadline passed.
  */
 import { NOW_CELL } from "../../clock.ts";
 import { RETIRED_OFFSET } from "../../ledger.ts";
 import { BRANCH, type MicroOp, OP } from "../micro-ops.ts";
-import { baseCell, CELL, fastCell } from "../state.ts";
+import { baseCell, CELL, SEG } from "../state.ts";
 import { lastTarget, loopCondition, popReturn, pushReturn } from "./branch-code.ts";
 import { type CompileContext, RegionCode } from "./code.ts";
 import { EXIT, FUNCTION, INTERPRETED } from "./contract.ts";
@@ -24,6 +25,7 @@ import { EFLAGS_KIND, UNKNOWN } from "./flags-code.ts";
 import { emitOp } from "./instruction-code.ts";
 import { WORD_SHIFT } from "./layout.ts";
 import { CAN_LEAVE, type Region, type RegionInstruction, type RegionNode } from "./region.ts";
+import { checkCodeSegment, checkSegments, checkTarget, loadSegments } from "./segments-code.ts";
 import { type Structure, structureOf } from "./structure.ts";
 import { type FunctionBody, WASM } from "./wasm.ts";
 
@@ -81,9 +83,10 @@ class RegionCompiler {
     const f = this.#c.f;
     this.#c.loadCell(CELL.rip);
     f.set(this.#c.entry);
+    checkCodeSegment(this.#c);
     this.#reload();
-    this.#checkSegments(() => {
-      f.i32(EXIT.INTERPRET);
+    checkSegments(this.#c, () => {
+      f.i32(EXIT.UNFIT);
       f.op(WASM.return);
     });
   }
@@ -98,34 +101,15 @@ class RegionCompiler {
     this.#c.loadCell(CELL.rflags);
     f.set(this.#c.flags.eflags);
     this.#c.setKind(EFLAGS_KIND);
-    for (const [segment, local] of this.#c.bases) {
-      this.#c.loadCell(baseCell(segment));
-      f.set(local);
-    }
+    loadSegments(this.#c);
     f.i32(0);
     f.set(this.#c.spent);
-    f.i32(0);
-    f.set(this.#c.count);
-    this.#c.newBudget();
-  }
-
-  /** Leaves when a segment is not what the region relies on. */
-  #checkSegments(leave: () => void): void {
-    const f = this.#c.f;
-    for (const [segment, fast] of this.#c.segments) {
-      this.#c.loadCell(fastCell(segment));
-      f.i32(fast);
-      f.op(WASM.i32And);
-      f.i32(fast);
-      f.op(WASM.i32Ne);
-      if (!this.#c.bases.has(segment)) {
-        this.#c.loadCell(baseCell(segment));
-        f.op(WASM.i32Or);
-      }
-      f.open(WASM.if);
-      leave();
-      f.end();
+    for (const local of [...this.#c.charges.values()].flatMap(({ ticks, count }) => [ticks, count])) {
+      if (local === this.#c.spent) continue;
+      f.i32(0);
+      f.set(local);
     }
+    this.#c.newBudget();
   }
 
   /** Locals into the state, and the clock brought up to date. EIP is taken from its local. */
@@ -147,8 +131,10 @@ class RegionCompiler {
       f.memory(WASM.f64Store, time + cell * 8, 3);
     };
     add(NOW_CELL, this.#c.spent);
-    add(this.#c.context.account, this.#c.spent);
-    add(this.#c.context.account + RETIRED_OFFSET, this.#c.count);
+    for (const [account, { ticks, count }] of this.#c.charges) {
+      add(account, ticks);
+      add(account + RETIRED_OFFSET, count);
+    }
   }
 
   /** A node with what it dominates. Kinds of flags: `#kind` for a node that follows here. */
@@ -208,6 +194,8 @@ class RegionCompiler {
     f.get(this.#c.entry);
     f.i32(to);
     f.op(WASM.i32Add);
+    this.#c.loadCell(baseCell(SEG.cs));
+    f.op(WASM.i32Add);
     f.i32(12);
     f.op(WASM.i32ShrU);
     f.tee(this.#c.scratch);
@@ -231,6 +219,7 @@ class RegionCompiler {
 
   #node(node: RegionNode): void {
     const f = this.#c.f;
+    this.#c.account = node.account;
     const native = node.instructions[0]?.native === true;
     const instructions = native ? node.instructions.length : 0;
     f.get(this.#c.spent);
@@ -242,15 +231,15 @@ class RegionCompiler {
     f.get(this.#c.budget);
     f.op(WASM.i32GeS);
     this.#c.when(() => {
-      this.#c.takeBack(node.ticks, 0);
+      if (node.ticks !== 0) {
+        f.get(this.#c.spent);
+        f.i32(node.ticks);
+        f.op(WASM.i32Sub);
+        f.set(this.#c.spent);
+      }
       this.#c.exitAt(node.delta, EXIT.INTERPRET);
     });
-    if (instructions > 0) {
-      f.get(this.#c.count);
-      f.i32(instructions);
-      f.op(WASM.i32Add);
-      f.set(this.#c.count);
-    }
+    this.#c.charge(node.ticks, instructions);
     if (!native) this.#interpreted(node);
     else this.#native(node);
   }
@@ -281,7 +270,7 @@ class RegionCompiler {
     });
     this.#reload();
     this.#c.kind = EFLAGS_KIND;
-    this.#checkSegments(() => {
+    checkSegments(this.#c, () => {
       f.i32(EXIT.LEFT);
       f.op(WASM.return);
     });
@@ -339,6 +328,7 @@ class RegionCompiler {
   #indirect(node: RegionNode, op: MicroOp, next: number): void {
     const f = this.#c.f;
     const { instruction } = this.#c;
+    if (op.x === BRANCH.INDIRECT) checkTarget(this.#c, op.a);
     this.#c.read(op.a);
     f.set(this.#c.eip);
     if (op.x === BRANCH.RETURN) popReturn(this.#c);

@@ -5,9 +5,9 @@
 
 /**
  * Why a region returned: another block is next; a signal is left; the interpreter has to run what is next; or it has to
- * run, before anything else, an instruction that has begun.
+ * run, before anything else, an instruction that has begun; or the region at EIP does not fit the processor's segments.
  */
-export const EXIT = { LEFT: 0, SIGNALLED: 1, INTERPRET: 2, BEGUN: 3 } as const;
+export const EXIT = { LEFT: 0, SIGNALLED: 1, INTERPRET: 2, BEGUN: 3, UNFIT: 4 } as const;
 
 /** Answers of the `translate` import besides a byte offset: a fault is signalled; not an access for compiled code. */
 export const TRANSLATE = { FAULT: -1, REFUSED: -2 } as const;

@@ -15,12 +15,13 @@ import type { MicroOp } from "../micro-ops.ts";
 import type { Mmu } from "../mmu.ts";
 import type { PhysicalEnvironment } from "../physical-environment.ts";
 import { costTicks, type Profile } from "../profiles/profile.ts";
-import { type CpuState, OUTCOME } from "../state.ts";
+import { type CpuState, fastCell, OUTCOME } from "../state.ts";
 import { compileRegion } from "./compile.ts";
 import { FUNCTION_TYPE, INTERPRETED, TRANSLATE } from "./contract.ts";
 import { type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS, transferSlot } from "./layout.ts";
 import { buildRegion, type Region, type RegionInstruction } from "./region.ts";
 import { FUNCTION_TYPES, runtimeFunctions, TRANSFER_USER } from "./runtime.ts";
+import type { SegmentNow } from "./segments-code.ts";
 import { encodeModule, type FunctionBody } from "./wasm.ts";
 
 /** When code is compiled. Never changes a result. */
@@ -78,6 +79,8 @@ export class Engine {
   /** Interpreted instructions of regions, by number. */
   readonly #instructions: (Interpreted | undefined)[] = [];
   readonly #freeInstructions: number[] = [];
+  /** Blocks whose region met segments that it was not compiled for. */
+  readonly #unfit = new WeakSet<Block>();
   #wanted: Wanted[] = [];
   #waited = 0;
   /** Modules, regions and instructions compiled so far, and regions dropped. */
@@ -132,6 +135,25 @@ export class Engine {
     this.#wanted = [];
   }
 
+  /**
+   * The region that begins with `block` does not fit the segment registers: it is compiled again when the block is hot
+   * again, for segments of any base and limit.
+   */
+  unfit(block: Block): void {
+    block.compiled?.drop();
+    this.#unfit.add(block);
+    block.heat = 0;
+  }
+
+  #segments(): SegmentNow[] {
+    const { state } = this.#parts;
+    return Array.from({ length: 6 }, (_, segment) => ({
+      base: state.segmentBase(segment),
+      fast: state.get(fastCell(segment)),
+      rights: state.segmentRights(segment),
+    }));
+  }
+
   #compile(wanted: readonly Wanted[]): void {
     if (this.#regions.size + wanted.length > CAPACITY) this.clear();
     const { memory } = this.#parts;
@@ -142,12 +164,13 @@ export class Engine {
       const instructions: number[] = [];
       const body = compileRegion(region, {
         layout: this.#layout,
-        account: each.block.account,
+        account: each.mode.account,
         transferMode: transferMode(each),
         user: each.user,
-        bases: Array.from({ length: 6 }, (_, segment) => this.#parts.state.segmentBase(segment)),
+        segments: this.#segments(),
+        general: this.#unfit.has(each.block),
         interpreted: (instruction) => {
-          const number = this.#number(instruction, each.block.account);
+          const number = this.#number(instruction);
           instructions.push(number);
           return number;
         },
@@ -189,9 +212,8 @@ export class Engine {
     // The block may have been dropped since it was wanted.
     if (code.lookup(block.physical, mode) !== block) return null;
     return buildRegion(block.physical, {
-      // All of a region is charged to one account.
-      instruction: (physical) =>
-        code.accountOf(physical, mode) === block.account ? code.instruction(physical, mode) : null,
+      instruction: (physical) => code.instruction(physical, mode),
+      account: (physical) => code.accountOf(physical, mode),
       executed: (physical) => code.lookup(physical, mode) !== undefined,
       page: (index) => mmu.fetchBase(((linear - (linear & 0xfff)) / 4096 + index) * 4096, user),
     });
@@ -228,9 +250,9 @@ export class Engine {
     this.#parts.code.addDependent(compiled);
   }
 
-  #number(instruction: RegionInstruction, account: Account): number {
+  #number({ lifted, account }: RegionInstruction): number {
     const number = this.#freeInstructions.pop() ?? this.#instructions.length;
-    this.#instructions[number] = { ops: instruction.lifted.ops, account };
+    this.#instructions[number] = { ops: lifted.ops, account };
     return number;
   }
 

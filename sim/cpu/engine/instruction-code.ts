@@ -5,6 +5,7 @@ import { arithmetic, divide, multiply } from "./arithmetic-code.ts";
 import { bitAddress, bitOp, bitScan, flagBit, lahf, sahf } from "./bit-code.ts";
 import type { RegionCode } from "./code.ts";
 import { loadForUpdate, loadFrom, store, translateAccess } from "./memory-code.ts";
+import { checkTarget } from "./segments-code.ts";
 import { doubleShift, rotateOp, shiftOp } from "./shift-code.ts";
 import { WASM } from "./wasm.ts";
 
@@ -15,12 +16,14 @@ export function emitOp(c: RegionCode, op: MicroOp): void {
     case OP.END:
     case OP.END_BRANCH:
     case OP.CHECK_RELATIVE:
-    case OP.CHECK_TARGET:
     case OP.JUMP:
     case OP.JUMP_IF:
     case OP.JUMP_TO:
     case OP.LOOP:
-      // Branches end the node (`#end`); targets are always inside a 4 GB segment.
+      // Branches end the node (compile.ts); the targets of direct ones are inside the segment (segments-code.ts).
+      break;
+    case OP.CHECK_TARGET:
+      checkTarget(c, op.a);
       break;
     case OP.CONST:
       f.i32(op.imm);

@@ -5,6 +5,7 @@ import type { MicroOp } from "../micro-ops.ts";
 import { PLACE_TEMPORARY, type RegionCode } from "./code.ts";
 import { FUNCTION, TRANSLATE } from "./contract.ts";
 import { WORD_SHIFT } from "./layout.ts";
+import { linearAddress } from "./segments-code.ts";
 import { WASM } from "./wasm.ts";
 
 /**
@@ -17,12 +18,7 @@ export function translateAccess(c: RegionCode, op: MicroOp, write: boolean): num
   const access = (write ? ACCESS.WRITE : 0) | (c.context.user ? ACCESS.USER : 0);
   const part = (access << fastBits) * 4;
   c.read(op.a);
-  const base = c.bases.get(op.x);
-  if (base !== undefined) {
-    f.get(base);
-    f.op(WASM.i32Add);
-  }
-  f.tee(c.linear);
+  linearAddress(c, op.x, op.w);
   f.i32(12 - WORD_SHIFT);
   f.op(WASM.i32ShrU);
   f.i32(((1 << fastBits) - 1) << WORD_SHIFT);

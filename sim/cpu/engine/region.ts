@@ -11,6 +11,7 @@
  * Pages. Within a page the instruction TLB cannot miss; an edge to another page must find the translation that the region
  * was built with (compile.ts). An instruction that crosses a page ends the region.
  */
+import type { Account } from "../../ledger.ts";
 import type { Lifted } from "../lift/lift.ts";
 import { BRANCH, type MicroOp, OP } from "../micro-ops.ts";
 import { FIRST_TEMPORARY, GPR, TEMPORARY_COUNT } from "../state.ts";
@@ -22,6 +23,7 @@ export interface RegionInstruction {
   readonly delta: number;
   readonly lifted: Lifted;
   readonly native: boolean;
+  readonly account: Account;
 }
 
 /** How a node ends. Deltas that are in no node of the region leave it. */
@@ -37,8 +39,9 @@ export type NodeEnd =
 export interface RegionNode {
   readonly delta: number;
   readonly instructions: readonly RegionInstruction[];
-  /** Static cost of its native instructions in ticks. */
+  /** Static cost of its native instructions in ticks, and what all of it is charged to. */
   readonly ticks: number;
+  readonly account: Account;
   readonly end: NodeEnd;
 }
 
@@ -49,6 +52,8 @@ export interface Region {
   readonly continuations: readonly number[];
   /** Physical page base by page index relative to the entry's page. */
   readonly pages: ReadonlyMap<number, number>;
+  /** Lowest and highest delta that is a byte of it or the target of a direct branch. */
+  readonly extent: { readonly low: number; readonly high: number };
   /** Offset of the entry in its page. */
   readonly offset: number;
   /** Physical byte ranges of all instructions. */
@@ -59,6 +64,8 @@ export interface Region {
 export interface CodeSource {
   /** The instruction at a physical address; null when it is not one that compiled code may hold. */
   instruction(physical: number): Lifted | null;
+  /** What the instruction at a physical address is charged to. */
+  account(physical: number): Account;
   /** Whether code at a physical address has been executed. */
   executed(physical: number): boolean;
   /** Physical base of the page at an index relative to the entry's page, or -1 when the TLB's fast table has it not. */
@@ -94,6 +101,7 @@ class RegionBuilder {
     if (!nodes.has(0) || !worthwhile(nodes)) return null;
     return {
       nodes,
+      extent: this.#extent(nodes),
       continuations: [...this.#calls].filter((delta) => nodes.has(delta)),
       pages: this.#pages,
       offset: this.#offset,
@@ -158,7 +166,7 @@ class RegionBuilder {
     if (physical < 0) return null;
     const lifted = this.#source.instruction(physical);
     if (lifted === null) return null;
-    return { delta, lifted, native: isNative(lifted) };
+    return { delta, lifted, native: isNative(lifted), account: this.#source.account(physical) };
   }
 
   #pageIndex(delta: number): number {
@@ -184,24 +192,41 @@ class RegionBuilder {
     let delta = leader;
     for (;;) {
       const instruction = this.#instructions.get(delta);
-      const stops = instruction === undefined || (delta !== leader && this.#leaders.has(delta));
-      if (stops || this.#pageIndex(delta) !== this.#pageIndex(leader)) {
-        if (instructions.length === 0) return null;
-        return { delta: leader, instructions, ticks, end: goto(delta) };
+      const first = instructions[0] ?? instruction;
+      if (instruction === undefined || first === undefined) {
+        return instructions.length === 0 ? null : this.#ends(instructions, ticks, goto(delta));
       }
-      if (!instruction.native && instructions.length > 0) {
-        return { delta: leader, instructions, ticks, end: goto(delta) };
+      const stops = delta !== leader && (this.#leaders.has(delta) || !instruction.native);
+      if (stops || this.#pageIndex(delta) !== this.#pageIndex(leader) || instruction.account !== first.account) {
+        return this.#ends(instructions, ticks, goto(delta));
       }
       instructions.push(instruction);
       delta += instruction.lifted.length;
       if (!instruction.native) {
         const end: NodeEnd = leaves(instruction.lifted) ? { kind: "leave" } : goto(delta);
-        return { delta: leader, instructions, ticks: 0, end };
+        return this.#ends(instructions, 0, end);
       }
       ticks += instruction.lifted.ticks;
       const end = endOf(instruction);
-      if (end !== null) return { delta: leader, instructions, ticks, end };
+      if (end !== null) return this.#ends(instructions, ticks, end);
     }
+  }
+
+  #ends(instructions: readonly RegionInstruction[], ticks: number, end: NodeEnd): RegionNode {
+    const { delta, account } = instructions[0] as RegionInstruction;
+    return { delta, instructions, ticks, account, end };
+  }
+
+  #extent(nodes: ReadonlyMap<number, RegionNode>): { low: number; high: number } {
+    let low = 0;
+    let high = 0;
+    for (const { instructions, end } of nodes.values()) {
+      const { delta, lifted } = instructions.at(-1) as RegionInstruction;
+      const target = end.kind === "goto" ? end.target : end.kind === "branch" ? end.taken : 0;
+      low = Math.min(low, (instructions[0] as RegionInstruction).delta, target);
+      high = Math.max(high, delta + lifted.length - 1, target);
+    }
+    return { low, high };
   }
 }
 
@@ -250,7 +275,7 @@ const NATIVE = set(
   ...[OP.JUMP, OP.JUMP_IF, OP.JUMP_TO, OP.LOOP, OP.SIGN],
 );
 /** Those that can leave the instruction. */
-export const CAN_LEAVE = set(OP.LOAD, OP.LOAD_UPDATE, OP.STORE, OP.DIV, OP.IDIV);
+export const CAN_LEAVE = set(OP.LOAD, OP.LOAD_UPDATE, OP.STORE, OP.DIV, OP.IDIV, OP.CHECK_TARGET);
 /** Those that change flags. */
 const CHANGES_FLAGS = set(
   ...[OP.ADD, OP.ADC, OP.SUB, OP.SBB, OP.AND, OP.OR, OP.XOR, OP.INC, OP.DEC, OP.NEG, OP.SHL, OP.SHR, OP.SAR, OP.ROL],

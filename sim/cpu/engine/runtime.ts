@@ -3,7 +3,7 @@
  * way from one region to another.
  */
 import { DEADLINE_CELL, NOW_CELL } from "../../clock.ts";
-import { CELL } from "../state.ts";
+import { baseCell, CELL, SEG } from "../state.ts";
 import { EXIT, LONGEST } from "./contract.ts";
 import { STATUS_PARAMETERS, statusFunction } from "./flags-code.ts";
 import { type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS } from "./layout.ts";
@@ -62,6 +62,9 @@ function transfer(layout: EngineLayout): FunctionBody {
   leave();
   f.i32(0);
   f.memory(WASM.i32Load, layout.state + CELL.rip * 4, 2);
+  f.i32(0);
+  f.memory(WASM.i32Load, layout.state + baseCell(SEG.cs) * 4, 2);
+  f.op(WASM.i32Add);
   f.tee(linear);
   f.i32(12);
   f.op(WASM.i32ShrU);

@@ -47,6 +47,7 @@ export const WASM = {
   i32GeU: 0x4f,
   i64Eqz: 0x50,
   i64Ne: 0x52,
+  i64GtU: 0x56,
   f64Eq: 0x61,
   f64Ne: 0x62,
   f64Lt: 0x63,
