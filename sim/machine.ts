@@ -163,7 +163,7 @@ export class Machine {
         deviceWait: (ticks, cost) => this.ledger.charge(this.core.accounts.current["device-wait"], ticks, cost),
       },
       apicBase: () => this.core.state.get(CELL.apicBase),
-      onChange: () => this.core.env.attention(),
+      onChange: () => this.core.env.devicesChanged(),
       ...(virtual ? {} : guestSide),
     });
     alarms.add(this.#physicalBoard);
@@ -272,7 +272,7 @@ export class Machine {
   #tellMonitor(): void {
     if (this.board === this.#physicalBoard) return;
     this.#physicalBoard.apic.write(APIC.icrLow, 4, ICR_SELF | TIMER_VECTOR);
-    this.core.env.attention();
+    this.core.env.devicesChanged();
   }
 
   /** Takes the guest off this machine, free of charge. */

@@ -139,6 +139,8 @@ export class Core {
   readonly #memory: PhysicalMemory;
   readonly #ramBytes: number;
   #until = Number.POSITIVE_INFINITY;
+  /** The alarms' deadline, as long as `env.devicesMoved` is false. */
+  #alarm = 0;
   #budget = Number.POSITIVE_INFINITY;
   #stopRequested = false;
   /** What enabled breakpoints look at, WATCHES; and the pages of data breakpoints as the MMU knows them. */
@@ -230,7 +232,7 @@ export class Core {
     this.#budget = limits.instructions ?? Number.POSITIVE_INFINITY;
     this.#breakpoints = limits.breakpoints === undefined || limits.breakpoints.size === 0 ? null : limits.breakpoints;
     const clock = this.#ledger.clock;
-    this.env.attention();
+    this.env.devicesChanged();
     for (;;) {
       if (clock.now >= clock.deadline) {
         const stop = this.#boundary();
@@ -295,7 +297,10 @@ export class Core {
         this.#stopRequested = false;
         return { kind: "requested" };
       }
-      if (clock.now >= this.#alarms.earliest()) this.#alarms.fire(clock.now);
+      if (clock.now >= this.#nextAlarm()) {
+        this.#alarms.fire(clock.now);
+        this.env.devicesMoved = true;
+      }
       this.#lookAtBreakpoints();
       if (clock.now >= this.#until || this.#budget <= 0) return LIMIT;
       const activity = state.get(CELL.activity);
@@ -317,9 +322,18 @@ export class Core {
         if (this.#idleUntilDeadline()) continue;
         return { kind: "dead-halt" };
       }
-      clock.deadline = Math.min(this.#until, this.#alarms.earliest());
+      clock.deadline = Math.min(this.#until, this.#nextAlarm());
       return null;
     }
+  }
+
+  /** When the next device has something due, in ticks; devices are asked again only after one of them has changed. */
+  #nextAlarm(): number {
+    if (this.env.devicesMoved) {
+      this.env.devicesMoved = false;
+      this.#alarm = this.#alarms.earliest();
+    }
+    return this.#alarm;
   }
 
   /** Takes over changed debug registers; breakpoints that the last instruction met become pending. */
@@ -375,11 +389,13 @@ export class Core {
     }
     if (this.#bus.nmiLine && (blocking & (BLOCKING.NMI | BLOCKING.MOV_SS)) === 0) {
       this.#bus.acknowledgeNmi();
+      this.env.devicesMoved = true;
       if (vmx?.exitNmi() === true) return "taken";
       return this.#events.nmi() ?? "taken";
     }
     if (vmx?.exitInterruptWindow() === true) return "taken";
     if (this.#bus.interruptLine) {
+      this.env.devicesMoved = true;
       if (vmx?.exitExternalInterrupt(() => this.#bus.acknowledgeInterrupt()) === true) return "taken";
       const open = (state.flags & FLAG.IF) !== 0 && (blocking & (BLOCKING.STI | BLOCKING.MOV_SS)) === 0;
       if (open) return this.#events.external(this.#bus.acknowledgeInterrupt()) ?? "taken";
@@ -391,7 +407,7 @@ export class Core {
   #idleUntilDeadline(): boolean {
     const clock = this.#ledger.clock;
     const wakes = (this.state.flags & FLAG.IF) !== 0 || this.vmx?.nonRoot != null;
-    const alarm = this.#alarms.earliest();
+    const alarm = this.#nextAlarm();
     if (!wakes || alarm === Number.POSITIVE_INFINITY) return false;
     const deadline = Math.min(this.#until, alarm);
     if (deadline > clock.now) this.#ledger.charge(this.#idle, deadline - clock.now);

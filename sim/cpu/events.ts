@@ -130,12 +130,14 @@ export class EventDelivery {
     let event = first;
     for (;;) {
       this.#enterDomain();
-      vmx?.setIdtVectoring({
-        type: EVENT_TYPES[event.kind],
-        vector: event.vector,
-        errorCode: event.errorCode,
-        instructionLength: isFromInstruction(event.kind) ? length : 0,
-      });
+      if (vmx !== null && vmx.nonRoot !== null) {
+        vmx.setIdtVectoring({
+          type: EVENT_TYPES[event.kind],
+          vector: event.vector,
+          errorCode: event.errorCode,
+          instructionLength: isFromInstruction(event.kind) ? length : 0,
+        });
+      }
       deliver(state, this.#env, event);
       const outcome = signal.outcome;
       signal.outcome = OUTCOME.NONE;

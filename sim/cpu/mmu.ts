@@ -6,8 +6,8 @@
  * engine's *fast table* is a direct-mapped cache of permitted accesses to RAM, always a subset of the first-level
  * data TLB (of identity translations while paging is off), so that it changes the speed of the simulator and nothing
  * else. It has one part for each combination of read or write and supervisor or user; parts for fetches and
- * descriptor accesses exist but are never filled, which sends these to the slow path without another test. Write
- * parts hold only pages whose TLB entry has D set.
+ * descriptor accesses exist but are never filled, which sends these to the slow path without another test; there
+ * descriptor accesses find those of supervisor accesses. Write parts hold only pages whose TLB entry has D set.
  *
  * - Outside 64-bit mode linear addresses wrap at 4 GB: only their low 32 bits are looked at.
  * - #AC comes after #PF of the same access (order of SDM vol. 3, table 6-2).
@@ -129,8 +129,9 @@ export class Mmu {
   /** Reads 8 bytes into a state cell, which is untouched on a fault. */
   load64(linear: number, access: number, cell: number): void {
     const page = linear >>> 12;
-    const slot = (access << FAST_BITS) | (page & FAST_MASK);
+    const slot = ((access & ~ACCESS.DESCRIPTOR) << FAST_BITS) | (page & FAST_MASK);
     if (this.#tags[slot] === page && (linear & 7) === 0) {
+      if ((access & ACCESS.DESCRIPTOR) !== 0) this.#memory.countReference(REASON.descriptor);
       const at = ((this.#frames[slot] as number) + (linear & 0xfff)) >> 2;
       this.#state.i32[cell] = this.#i32[at] as number;
       this.#state.i32[cell + 1] = this.#i32[at + 1] as number;
@@ -173,7 +174,9 @@ export class Mmu {
     let left = bytes;
     let at = linear;
     while (left > 0) {
-      if (this.translate(at, access) < 0) return;
+      const page = wrap32(at) >>> 12;
+      const slot = ((access & ~ACCESS.DESCRIPTOR) << FAST_BITS) | (page & FAST_MASK);
+      if (this.#tags[slot] !== page && this.translate(at, access) < 0) return;
       const here = PAGE_SIZE - pageOffset(wrap32(at));
       left -= here;
       at += here;
@@ -399,10 +402,11 @@ export class Mmu {
 
   #loadSlow(linear: number, bytes: number, access: number): number {
     const page = linear >>> 12;
-    const slot = (access << FAST_BITS) | (page & FAST_MASK);
+    const slot = ((access & ~ACCESS.DESCRIPTOR) << FAST_BITS) | (page & FAST_MASK);
     const offset = linear & 0xfff;
     if (this.#tags[slot] === page && offset + bytes <= PAGE_SIZE) {
       if (this.#alignmentFault(linear, bytes, access)) return 0;
+      if ((access & ACCESS.DESCRIPTOR) !== 0) this.#memory.countReference(REASON.descriptor);
       return this.#readPhysical((this.#frames[slot] as number) - RAM_OFFSET + offset, bytes);
     }
     const first = this.#translateBytes(linear, bytes, access);
@@ -413,10 +417,11 @@ export class Mmu {
 
   #storeSlow(linear: number, bytes: number, value: number, access: number): void {
     const page = linear >>> 12;
-    const slot = (access << FAST_BITS) | (page & FAST_MASK);
+    const slot = ((access & ~ACCESS.DESCRIPTOR) << FAST_BITS) | (page & FAST_MASK);
     const offset = linear & 0xfff;
     if (this.#tags[slot] === page && offset + bytes <= PAGE_SIZE) {
       if (this.#alignmentFault(linear, bytes, access)) return;
+      if ((access & ACCESS.DESCRIPTOR) !== 0) this.#memory.countReference(REASON.descriptor);
       this.#writePhysical((this.#frames[slot] as number) - RAM_OFFSET + offset, bytes, value);
       return;
     }

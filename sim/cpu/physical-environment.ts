@@ -32,6 +32,8 @@ export class PhysicalEnvironment implements Environment {
   monitorPresent = false;
   /** Looks for I/O breakpoints; null while there are none. */
   onPort: ((port: number, bytes: number) => void) | null = null;
+  /** Devices' deadlines may have moved since the core last asked for them. */
+  devicesMoved = true;
   readonly #mmu: Mmu;
   readonly #bus: Bus;
   readonly #ledger: Ledger;
@@ -79,21 +81,21 @@ export class PhysicalEnvironment implements Environment {
 
   numericError(active: boolean): boolean {
     const ignored = this.#bus.numericError?.(active) === true;
-    this.attention();
+    this.devicesChanged();
     return ignored;
   }
 
   readPort(port: number, bytes: number): number {
     const value = this.#bus.readPort(port, bytes);
     this.onPort?.(port, bytes);
-    this.attention();
+    this.devicesChanged();
     return value;
   }
 
   writePort(port: number, bytes: number, value: number): void {
     this.#bus.writePort(port, bytes, value);
     this.onPort?.(port, bytes);
-    this.attention();
+    this.devicesChanged();
   }
 
   flushTlb(scope: number): void {
@@ -119,6 +121,12 @@ export class PhysicalEnvironment implements Environment {
   }
 
   apicBaseChanged(): void {
+    this.devicesChanged();
+  }
+
+  /** A device was accessed, or has changed by itself: its deadline may have moved, and its interrupt line. */
+  devicesChanged(): void {
+    this.devicesMoved = true;
     this.attention();
   }
 

@@ -308,13 +308,16 @@ export class CpuState {
 
   /** A cell as a non-negative JavaScript number; exact for addresses (48 bits). */
   getNumber(cellNumber: number): number {
-    return ((this.i32[cellNumber + 1] as number) >>> 0) * 4294967296 + ((this.i32[cellNumber] as number) >>> 0);
+    const low = (this.i32[cellNumber] as number) >>> 0;
+    const high = this.i32[cellNumber + 1] as number;
+    return high === 0 ? low : (high >>> 0) * 4294967296 + low;
   }
 
   /** Writes a non-negative number below 2^53 to a whole cell. */
   setNumber(cellNumber: number, value: number): void {
-    this.i32[cellNumber] = (value % 4294967296) | 0;
-    this.i32[cellNumber + 1] = (value / 4294967296) | 0;
+    // The cell takes the value modulo 2^32.
+    this.i32[cellNumber] = value;
+    this.i32[cellNumber + 1] = value < 4294967296 ? 0 : (value / 4294967296) | 0;
   }
 
   get eip(): number {

@@ -4,7 +4,7 @@
  * so functions here take a stack's rights, base and limit rather than a segment register.
  */
 import { ACCESS, type Environment } from "../environment.ts";
-import { CELL, type CpuState, GPR, limitCell, RIGHTS, raise, SEG, VECTOR } from "../state.ts";
+import { CELL, type CpuState, FAST_READ, fastCell, GPR, limitCell, RIGHTS, raise, SEG, VECTOR } from "../state.ts";
 import { stopped } from "./checks.ts";
 import {
   descriptorBase,
@@ -54,7 +54,8 @@ function probePushes(
   errorCode: number,
 ): boolean {
   const mask = stackMask(rights);
-  for (let n = 1; n <= count; n++) {
+  const unlimited = limit === 0xffffffff && (rights & RIGHTS.EXPAND_DOWN_OR_CONFORMING) === 0;
+  for (let n = 1; n <= count && !unlimited; n++) {
     const offset = ((pointer - n * bytes) & mask) >>> 0;
     if (!withinLimit(rights, limit, offset, bytes)) {
       raise(state, vector, errorCode);
@@ -87,8 +88,14 @@ export function storePush(
   env.store((base + offset) >>> 0, bytes, value, stackAccess(cpl, ACCESS.WRITE));
 }
 
+/** Whether no access to the current stack needs a check. */
+function unlimitedStack(state: CpuState): boolean {
+  return ((state.i32[fastCell(SEG.ss)] as number) & FAST_READ) !== 0;
+}
+
 /** Checks that bytes `from` to `from + bytes - 1` above the current stack pointer are inside SS; #SS(0) if not. */
 export function stackHolds(state: CpuState, from: number, bytes: number, step: number): boolean {
+  if (unlimitedStack(state)) return true;
   const mask = stackMask(state.segmentRights(SEG.ss));
   const pointer = state.get(GPR.esp);
   for (let delta = from; delta < from + bytes; delta += step) {
@@ -101,7 +108,10 @@ export function stackHolds(state: CpuState, from: number, bytes: number, step: n
 /** Item at `delta` bytes above the current stack pointer, unsigned; the stack pointer stays. */
 export function loadStack(state: CpuState, env: Environment, delta: number, bytes: number): number {
   const mask = stackMask(state.segmentRights(SEG.ss));
-  const linear = segmentLinear(state, SEG.ss, ((state.get(GPR.esp) + delta) & mask) >>> 0, bytes, false);
+  const offset = ((state.get(GPR.esp) + delta) & mask) >>> 0;
+  const linear = unlimitedStack(state)
+    ? (state.segmentBase(SEG.ss) + offset) >>> 0
+    : segmentLinear(state, SEG.ss, offset, bytes, false);
   if (stopped(state)) return 0;
   return env.load(linear, bytes, stackAccess(state.cpl, ACCESS.READ)) >>> 0;
 }
