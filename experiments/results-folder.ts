@@ -2,7 +2,7 @@
  * The folder that a run leaves: run.json (what was run, and how each point ended), CSV files, the table as text and
  * figures. Tables, figures and comparisons are made from the files alone, so any such folder will do, however old.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "csv-parse/sync";
 import { stringify } from "csv-stringify/sync";
@@ -21,8 +21,11 @@ import {
 } from "./csv/tables.ts";
 import { shown } from "./paths.ts";
 import { Problem } from "./problem.ts";
+import { compareRows, type RowResult, rowsTable, type Verdict } from "./rows.ts";
 import type { Outcome } from "./runner.ts";
 import type { Suite } from "./suite.ts";
+import type { SuiteRow } from "./suite-schema.ts";
+import { type Combination, combinationLabel } from "./techniques.ts";
 import { regionName, type WorkloadKind, workloadCatalogue } from "./workloads.ts";
 
 /** run.json: plain facts, no times of the host. */
@@ -39,6 +42,8 @@ export interface RunFile {
     readonly guestMemoryMb: number;
     readonly maxCycles: number;
     readonly figures: readonly string[];
+    readonly rows?: readonly SuiteRow[];
+    readonly notes?: readonly string[];
   };
   /** `--set` values, empty in an unmodified run. */
   readonly overrides: string;
@@ -64,6 +69,8 @@ export interface Results {
   readonly run: RunFile;
   readonly summary: readonly Summary[];
   readonly accounts: readonly AccountRow[];
+  /** Rows of the guests' output; none in a run that is about cycles. */
+  readonly rows: readonly RowResult[];
 }
 
 /** Writes run.json and the CSV files of a suite's outcomes. Returns the paths written. */
@@ -84,6 +91,10 @@ export function writeResults(folder: string, suite: Suite, outcomes: readonly Ou
     ["accounts.csv", accountsTable(good)],
     ["counters.csv", countersTable(good)],
   ];
+  if (suite.rows !== undefined) {
+    const baseline = combinationLabel(suite.techniques[0] as Combination);
+    csv.push(["rows.csv", rowsTable(compareRows(suite.rows, baseline, combinationLabel, results))]);
+  }
   const written = [
     writeWhole(join(folder, "run.json"), `${JSON.stringify(runFile(suite, outcomes, code), undefined, 2)}\n`),
   ];
@@ -94,13 +105,16 @@ export function writeResults(folder: string, suite: Suite, outcomes: readonly Ou
 }
 
 function runFile(suite: Suite, outcomes: readonly Outcome[], code: string): RunFile {
-  const { name, title, profiles, techniques, repetitions, seed, guestMemoryMb, maxCycles, figures } = suite;
+  const { name, title, profiles, techniques, repetitions, seed, guestMemoryMb, maxCycles, figures, rows, notes } =
+    suite;
   return {
     format: 1,
     suite: {
       ...{ name, title, profiles, techniques },
       workloads: suite.workloads.map(({ workload }) => ({ name: workload.name, kind: workload.kind })),
       ...{ repetitions, seed, guestMemoryMb, maxCycles, figures },
+      ...(rows === undefined ? {} : { rows }),
+      ...(notes === undefined ? {} : { notes }),
     },
     overrides: allOverrides(outcomes),
     code,
@@ -154,7 +168,16 @@ export function readResults(folder: string): Results {
       repetition: Number(row["repetition"]),
       ...{ domain: row["domain"] as string, activity: row["activity"] as string, cycles: Number(row["value"]) },
     }));
-  return { folder, run, summary, accounts };
+  return { folder, run, summary, accounts, rows: readRows(folder) };
+}
+
+function readRows(folder: string): RowResult[] {
+  const path = join(folder, "rows.csv");
+  if (!existsSync(path)) return [];
+  return readCsv(path).map((each) => ({
+    ...{ key: keyFrom(each), repetition: Number(each["repetition"]), row: each["row"] as string },
+    ...{ printed: each["printed"] as string, verdict: each["verdict"] as Verdict },
+  }));
 }
 
 function readRunFile(folder: string): RunFile {

@@ -23,6 +23,22 @@ const workload = z.union([
   }),
 ]);
 
+/** A row of the guest's own output, `row: NAME: TEXT`, which is compared across techniques (rows.ts). */
+const row = z.strictObject({
+  row: z
+    .string()
+    .regex(/^[^\s:]+$/, "a row's name has no blanks and no colon: the guest prints it as `row: NAME: TEXT`"),
+  instruction: z.string(),
+  /** CPL at which the guest executes it. */
+  cpl: z.union([z.literal(0), z.literal(3)]).optional(),
+  scenario: z.string(),
+  /** Rows of results/published that the row is about. */
+  cells: z.array(z.string()).optional(),
+  /** By technique: why the row does not differ where one might expect it to. */
+  same: z.record(z.string(), z.string()).optional(),
+});
+export type SuiteRow = z.infer<typeof row>;
+
 export const suiteSchema = z.strictObject({
   name: z
     .string()
@@ -45,6 +61,10 @@ export const suiteSchema = z.strictObject({
     .max(2 ** 49)
     .default(4_000_000_000),
   figures: z.array(z.enum(FIGURE_NAMES)).default([...FIGURE_NAMES]),
+  /** What the guests print, to be compared; the table has these in the place of cycles. */
+  rows: z.array(row).min(1).optional(),
+  /** Said below the table. */
+  notes: z.array(z.string()).optional(),
 });
 
 export type SuiteFile = z.infer<typeof suiteSchema>;

@@ -10,7 +10,7 @@ import { PROFILE_NAMES, profileNamed } from "../sim/cpu/profiles/catalogue.ts";
 import { SUITES_FOLDER, shown } from "./paths.ts";
 import { asProblem, Problem, type ProblemKind } from "./problem.ts";
 import { hint, nearest } from "./suggest.ts";
-import { type FigureName, type Parameters, type SuiteFile, suiteSchema } from "./suite-schema.ts";
+import { type FigureName, type Parameters, type SuiteFile, type SuiteRow, suiteSchema } from "./suite-schema.ts";
 import { type Combination, checkProcessor, combination } from "./techniques.ts";
 import { findWorkload, type Workload } from "./workloads.ts";
 
@@ -31,6 +31,9 @@ export interface Suite {
   readonly guestMemoryMb: number;
   readonly maxCycles: number;
   readonly figures: readonly FigureName[];
+  /** Rows of the guests' output that are compared; absent in a suite about cycles. */
+  readonly rows?: readonly SuiteRow[];
+  readonly notes?: readonly string[];
 }
 
 type Path = readonly (string | number)[];
@@ -112,10 +115,12 @@ function resolveNames(suite: SuiteFile, at: (path: Path) => string, base: string
     }),
   );
   checkUnique(suite, techniques, at);
-  const { name, title, profiles, repetitions, seed, guestMemory, maxCycles, figures } = suite;
+  const { name, title, profiles, repetitions, seed, guestMemory, maxCycles, figures, rows, notes } = suite;
   return {
     ...{ name, title: title ?? name, profiles, techniques, workloads, repetitions, seed },
     ...{ guestMemoryMb: guestMemory, maxCycles, figures },
+    ...(rows === undefined ? {} : { rows }),
+    ...(notes === undefined ? {} : { notes }),
   };
 }
 
@@ -131,6 +136,7 @@ function checkUnique(suite: SuiteFile, techniques: readonly Combination[], at: (
     ["profiles", suite.profiles],
     ["techniques", techniques],
     ["workloads", suite.workloads],
+    ["rows", (suite.rows ?? []).map((each) => each.row)],
   ];
   for (const [key, entries] of lists) {
     const seen = new Set<string>();
@@ -177,6 +183,7 @@ function describe(issue: z.core.$ZodIssue, at: (path: Path, key?: string) => str
 function knownKeys(path: Path): readonly string[] {
   if (path.length === 0) return Object.keys(suiteSchema.shape);
   if (path[0] === "techniques") return ["technique", "memory"];
+  if (path[0] === "rows") return ["row", "instruction", "cpl", "scenario", "cells", "same"];
   return ["workload", "parameters", "loadAddress"];
 }
 

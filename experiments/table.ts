@@ -1,12 +1,13 @@
 /**
  * The table of a run: what one iteration costs in cycles, a block per processor, a column per technique, published
- * values beside ours. Plain text that lines up in a terminal.
+ * values beside ours; or, of a suite with rows, what the guest printed (rows-table.ts). Plain text that lines up in a terminal.
  */
 import { PROFILES } from "../sim/cpu/profiles/catalogue.ts";
 import { type Cell, type CellRow, cellOf, exitsOf, rowsOf } from "./cells.ts";
 import { grouped, ratio, readable } from "./numbers.ts";
 import { type Published, readPublished, type Standing } from "./published.ts";
 import type { Results } from "./results-folder.ts";
+import { rowsBlock, rowsTally } from "./rows-table.ts";
 import { combinationLabel } from "./techniques.ts";
 
 const NONE = "–";
@@ -19,10 +20,26 @@ interface Column {
 
 /** The whole table, ending in a line feed. */
 export function renderTable(results: Results, published: Published = readPublished()): string {
-  const rows = rowsOf(results);
   const { suite, overrides } = results.run;
   const lines = [suite.title, ""];
   if (overrides !== "") lines.push(`NOT THE PROFILES AS PUBLISHED: set ${overrides}`, "");
+  lines.push(...(suite.rows === undefined ? costLines(results, published) : rowLines(results)));
+  lines.push(...(suite.notes ?? []));
+  return `${lines.join("\n")}\n`;
+}
+
+function rowLines(results: Results): string[] {
+  return results.run.suite.profiles.flatMap((profile) => {
+    const block = [headingOf(profile), "", ...rowsBlock(results, profile), ""];
+    const tally = rowsTally(results, profile);
+    return tally.length === 0 ? block : [...block, ...tally, ""];
+  });
+}
+
+function costLines(results: Results, published: Published): string[] {
+  const rows = rowsOf(results);
+  const { suite } = results.run;
+  const lines: string[] = [];
   const footnotes = new Map<string, string>();
   const standings = new Set<Standing>();
   for (const profile of suite.profiles) {
@@ -34,7 +51,7 @@ export function renderTable(results: Results, published: Published = readPublish
   );
   if (standings.size > 0) lines.push(...legend(standings));
   for (const [text, mark] of footnotes) lines.push(`${mark}  ${text}`);
-  return `${lines.join("\n")}\n`;
+  return lines;
 }
 
 function headingOf(profile: string): string {

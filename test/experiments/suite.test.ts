@@ -74,6 +74,18 @@ describe("what is wrong is said with file, line and column", () => {
       /^s\.yaml:6:1: unknown key "worklods"; did you mean "workloads"\?/,
     ],
     [
+      "an unknown key of a row",
+      `${good}rows:\n  - { row: a, instruction: SGDT, scenario: any, ring: 0 }\n`,
+      "bad-suite",
+      /^s\.yaml:10:49: unknown key "ring"; rows\.0 has row, instruction, cpl, scenario, cells, same/,
+    ],
+    [
+      "a row that is listed twice",
+      `${good}rows:\n  - { row: a, instruction: SGDT, scenario: any }\n  - { row: a, instruction: STR, scenario: any }\n`,
+      "bad-suite",
+      /^s\.yaml:11:5: listed twice/,
+    ],
+    [
       "a missing key",
       good.replace("profiles: [pentium4-672]\n", ""),
       "bad-suite",
