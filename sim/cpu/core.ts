@@ -185,6 +185,7 @@ export class Core {
       profile.vmx === null ? null : new Vmx({ state: this.state, memory: vmcsMemory(memory), profile, env: this.env });
     this.env.vmx = this.vmx;
     const policy = parts.engine ?? null;
+    this.env.bulk = policy !== null;
     this.code = new CodeCache(memory, profile, parts.maxBlock, policy === null);
     memory.onCodeWrite = (address, bytes) => {
       if (this.code.invalidate(address, bytes)) this.env.attention();

@@ -74,6 +74,13 @@ export interface Environment {
   branch(kind: number, source: number, target: number, next: number): void;
   /** Whether straight-line execution must end at the next boundary; string instructions ask after each iteration. */
   expired(): boolean;
+  /**
+   * Does up to `count` iterations of REP MOVS or REP STOS at once, if none can fault, reach the deadline before the last
+   * or be noticed by anyone, and charges for them; how many: 0 when they are to be done one by one, as where this is absent.
+   * Addresses are linear, elements go upward.
+   */
+  moveString?(source: number, target: number, bytes: number, count: number, read: number, write: number): number;
+  fillString?(target: number, bytes: number, count: number, value: number, write: number): number;
   /** A marker NOP was executed (observer.ts). */
   marker(kind: number, region: number): void;
 }

@@ -212,6 +212,13 @@ export class Mmu {
     return this.#paging.readTable(address, REASON.pdpte);
   }
 
+  /** Byte offset in the shared memory of a byte whose page the fast table has for an access, or -1; nothing is looked up. */
+  fastOffset(linear: number, access: number): number {
+    const page = linear >>> 12;
+    const slot = (access << FAST_BITS) | (page & FAST_MASK);
+    return this.#tags[slot] === page ? (this.#frames[slot] as number) + (linear & 0xfff) : -1;
+  }
+
   /** Physical base of the page of a linear address in the fast table for fetches, or -1; nothing is looked up or counted. */
   fetchBase(linear: number, user: boolean): number {
     const page = linear >>> 12;

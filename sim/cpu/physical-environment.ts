@@ -6,6 +6,7 @@ import type { Ledger } from "../ledger.ts";
 import type { PhysicalMemory } from "../memory/physical.ts";
 import type { Observer } from "../observer.ts";
 import { type Accounts, activityOf } from "./accounts.ts";
+import { BulkStrings } from "./bulk-strings.ts";
 import type { Bus } from "./bus.ts";
 import type { Environment, Intercepts } from "./environment.ts";
 import type { Mmu } from "./mmu.ts";
@@ -30,6 +31,8 @@ export class PhysicalEnvironment implements Environment {
   observer: Observer | null = null;
   /** A monitor owns the machine: VM exits are its business, not that of the guest that causes them. */
   monitorPresent = false;
+  /** Iterations of string instructions may be done many at once. Never changes a result. */
+  bulk = false;
   /** Looks for I/O breakpoints; null while there are none. */
   onPort: ((port: number, bytes: number) => void) | null = null;
   /** Devices' deadlines may have moved since the core last asked for them. */
@@ -39,6 +42,7 @@ export class PhysicalEnvironment implements Environment {
   readonly #ledger: Ledger;
   readonly #accounts: Accounts;
   readonly #ticks: CostTicks;
+  readonly #strings: BulkStrings;
 
   constructor(parts: EnvironmentParts) {
     this.profile = parts.profile;
@@ -49,6 +53,7 @@ export class PhysicalEnvironment implements Environment {
     this.#ledger = parts.ledger;
     this.#accounts = parts.accounts;
     this.#ticks = costTicks(parts.profile);
+    this.#strings = new BulkStrings(parts.memory, parts.mmu, parts.ledger.clock, this.#ticks.stringIteration);
   }
 
   get intercepts(): Intercepts | null {
@@ -142,6 +147,23 @@ export class PhysicalEnvironment implements Environment {
   expired(): boolean {
     const clock = this.#ledger.clock;
     return clock.now >= clock.deadline;
+  }
+
+  moveString(source: number, target: number, bytes: number, count: number, read: number, write: number): number {
+    if (!this.bulk || this.#ledger.onCharge !== null) return 0;
+    return this.#iterations(this.#strings.move(source, target, bytes, count, read, write));
+  }
+
+  fillString(target: number, bytes: number, count: number, value: number, write: number): number {
+    if (!this.bulk || this.#ledger.onCharge !== null) return 0;
+    return this.#iterations(this.#strings.fill(target, bytes, count, value, write));
+  }
+
+  #iterations(count: number): number {
+    if (count > 0) {
+      this.#ledger.charge(this.#accounts.current.instructions, count * this.#ticks.stringIteration, "stringIteration");
+    }
+    return count;
   }
 
   marker(kind: number, region: number): void {

@@ -2,12 +2,13 @@
  * String instructions (SDM vol. 2, MOVS, STOS, LODS, SCAS, CMPS, INS, OUTS, REP). Each iteration is complete in
  * itself: registers are committed after its memory accesses, so a fault or an event between iterations leaves a
  * state from which the instruction simply starts again. Its start is paid for once, unless an event was taken between.
+ * Iterations that nobody can tell apart may be done at once (bulk-strings.ts).
  */
 import { ACCESS, type Environment } from "./environment.ts";
 import { subtractFlags, withStatus } from "./flags.ts";
 import { dataAccess, linearAddress } from "./interpreter.ts";
 import { type MicroOp, REPEAT, STRING_KIND } from "./micro-ops.ts";
-import { CELL, type CpuState, FLAG, GPR, OUTCOME, SEG } from "./state.ts";
+import { CELL, type CpuState, FAST_READ, FAST_WRITE, FLAG, fastCell, GPR, OUTCOME, SEG } from "./state.ts";
 import { portPermitted } from "./system/ports.ts";
 
 /**
@@ -22,6 +23,13 @@ export function stringInstruction(state: CpuState, env: Environment, u: MicroOp)
   i32[CELL.repeating] = 0;
   for (;;) {
     if (repeated && ((i32[GPR.ecx] as number) & mask) === 0) break;
+    if (repeated && mask === -1 && bulk(state, env, u)) {
+      if (i32[GPR.ecx] === 0) break;
+      if (env.expired()) {
+        i32[CELL.repeating] = 1;
+        return false;
+      }
+    }
     if (!iterate(state, env, u, mask)) return true;
     env.charge("stringIteration");
     if (!repeated) break;
@@ -37,6 +45,30 @@ export function stringInstruction(state: CpuState, env: Environment, u: MicroOp)
   const next = (i32[CELL.rip] as number) + u.imm;
   i32[CELL.rip] = next;
   return true;
+}
+
+/** Many iterations of MOVS or STOS at once, where the environment can; whether there were any. */
+function bulk(state: CpuState, env: Environment, u: MicroOp): boolean {
+  const { i32 } = state;
+  const bytes = u.w;
+  const moves = u.x === STRING_KIND.MOVS;
+  if ((!moves && u.x !== STRING_KIND.STOS) || ((i32[CELL.rflags] as number) & (FLAG.DF | FLAG.AC)) !== 0) return false;
+  if (((i32[fastCell(SEG.es)] as number) & FAST_WRITE) === 0) return false;
+  if (moves && ((i32[fastCell(u.a)] as number) & FAST_READ) === 0) return false;
+  const count = (i32[GPR.ecx] as number) >>> 0;
+  const target = (state.segmentBase(SEG.es) + (i32[GPR.edi] as number)) >>> 0;
+  const write = dataAccess(state, true);
+  let done = 0;
+  if (moves) {
+    const source = (state.segmentBase(u.a) + (i32[GPR.esi] as number)) >>> 0;
+    done = env.moveString?.(source, target, bytes, count, dataAccess(state, false), write) ?? 0;
+    i32[GPR.esi] = (i32[GPR.esi] as number) + done * bytes;
+  } else {
+    done = env.fillString?.(target, bytes, count, i32[GPR.eax] as number, write) ?? 0;
+  }
+  i32[GPR.edi] = (i32[GPR.edi] as number) + done * bytes;
+  i32[GPR.ecx] = count - done;
+  return done > 0;
 }
 
 function comparisonEnds(u: MicroOp, eflags: number): boolean {
