@@ -22,6 +22,7 @@ import { FLUSH } from "./environment.ts";
 import { EventDelivery } from "./events.ts";
 import { execute } from "./interpreter.ts";
 import { endShadow } from "./lift/rule.ts";
+import { OP } from "./micro-ops.ts";
 import { Mmu } from "./mmu.ts";
 import { PhysicalEnvironment } from "./physical-environment.ts";
 import type { SavedPredictor } from "./predictor.ts";
@@ -444,6 +445,8 @@ export class Core {
     let single = traps || resumes || blocking !== 0 || this.#budget !== Number.POSITIVE_INFINITY;
     let block = this.#block(physical, linear, user, single);
     if (block === null) return this.#signalled(null);
+    // A string instruction that has overwritten itself between iterations is not what goes on.
+    if (i32[CELL.repeating] !== 0 && block.ops[1]?.op !== OP.STRING) i32[CELL.repeating] = 0;
     if (this.#breakpoints !== null && !single && this.#stopsWithin(linear, block.bytes)) {
       single = true;
       block = this.#block(physical, linear, user, true) as Block;

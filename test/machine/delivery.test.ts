@@ -240,6 +240,32 @@ describe("RF", () => {
     const { log } = same({ program, vectors: [0x40], paging: true });
     expect((log[0]?.flags as number) & RF).toBe(0);
   });
+
+  test("is not in the image that a double fault pushes, whoever has noticed the second fault", () => {
+    // The gate of #PF is not present. The second time the IDT is on a page that is not in the shadow yet.
+    for (const fresh of [false, true]) {
+      const program = begin();
+      if (fresh) program.loadCr(3, PLACE.directoryB);
+      program.load("eax", 0xc00000).label("done").exit();
+      handlers(program, [8], false);
+      const { log } = same({ program, vectors: [8], paging: true });
+      expect(log.map(({ vector }) => vector)).toEqual([8]);
+      expect((log[0]?.flags as number) & RF).toBe(0);
+    }
+  });
+});
+
+test("a breakpoint holds what follows a string instruction that has overwritten itself", () => {
+  // MOV EAX, behind; MOV DR0, EAX; MOV EAX, 402h; MOV DR7, EAX; MOV EDI, string; MOV AL, 90h
+  const program = new Program().mov("eax", "behind").code(0x0f, 0x23, 0xc0).mov("eax", 0x402).code(0x0f, 0x23, 0xf8);
+  program.mov("edi", "string").mov("ecx", 40).mov("eax", 0x90);
+  program.label("string").code(0xf3, 0xaa); // REP STOSB
+  for (let n = 0; n < 4; n++) program.code(0x40);
+  program.label("behind").code(0x40, 0x40);
+  program.label("done").exit();
+  handlers(program, [1], false);
+  const { log } = same({ program, vectors: [1], paging: true });
+  expect(log.map(({ eip }) => eip)).toEqual([program.address("behind")]);
 });
 
 /** Events, as code that causes them; EAX, EBX, ECX, EDX are free. */

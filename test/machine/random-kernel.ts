@@ -179,7 +179,8 @@ const editEntry: Piece = (k) => {
   const page = k.below(WINDOW_PAGES) << 12;
   const linear = (k.pae || k.below(2) === 0 ? WINDOW : ALIAS) + page;
   const frame = k.below(3) === 0 ? k.below(WINDOW_PAGES) << 12 : page;
-  const flags = k.pick([7, 7, 5, 6, 3, 1, 0, 7 | PTE.G, 7 | PTE.PCD]);
+  // Where a directory may change no page is global: the old translation might stay.
+  const flags = k.pick([7, 7, 5, 6, 3, 1, 0, linear < ALIAS ? 7 | PTE.G : 7, 7 | PTE.PCD]);
   const entry = entryFor(linear, k.pae);
   switch (k.below(4)) {
     case 0:
@@ -207,7 +208,8 @@ const editEntry: Piece = (k) => {
 };
 
 const editDirectory: Piece = (k) => {
-  if (k.pae) return editEntry(k);
+  // The low memory of a large page is the tables: kernels end soon then, and those with a timer by chance.
+  if (k.pae || k.interrupts) return editEntry(k);
   const directory = k.pick([AT.directoryA, AT.directoryB]);
   set(k.p, directory + 4, k.pick([AT.aliasTable | 7, AT.aliasTable | 5, AT.aliasTable | 3, 0, 0x87, 0x85, 0x80]));
   // A large page maps 400000h to low memory: the window is at 580000h then.
@@ -339,9 +341,16 @@ const segments: Piece = (k) => {
   if (k.below(3) > 0) p.code(0x8e, 0xc0 | (register << 3));
   else if (register < 4) p.code(0x50, register === 0 ? 0x07 : 0x1f);
   else p.code(0x50, 0x0f, register === 4 ? 0xa1 : 0xa9);
+  // Flat segments are for the window: the tables are not to be overwritten.
+  const flat = selector === SELECTOR.userData ? WINDOW : 0;
   const prefix = [0x26, 0, 0, 0x3e, 0x64, 0x65][register] as number;
   for (let n = 1 + k.below(3); n > 0; n--) {
-    p.code(prefix, k.pick([0x89, 0x8b, 0x01, 0x8a]), 0x05 | (k.pick([0, 1, 2]) << 3), ...little(k.below(0x7ffc)));
+    p.code(
+      prefix,
+      k.pick([0x89, 0x8b, 0x01, 0x8a]),
+      0x05 | (k.pick([0, 1, 2]) << 3),
+      ...little(flat + k.below(0x7ffc)),
+    );
   }
   if (k.below(2) === 0) return;
   // A string instruction through DS and ES
@@ -407,7 +416,7 @@ const copyAndCall: Piece = (k) => {
   k.integer(4);
   p.code(0xc3).label(over);
   const target = WINDOW + (k.below(WINDOW_PAGES - 1) << 12) + k.pick([0, 0x100, 0xff0, 0xffe]);
-  p.mov("esi", routine).mov("edi", target).mov("ecx", 80).code(0xfc, 0xf3, 0xa4);
+  p.mov("esi", routine).mov("edi", target).mov("ecx", over).code(0x29, 0xf1).code(0xfc, 0xf3, 0xa4);
   p.mov("eax", target).code(0xff, 0xd0);
   if (k.below(2) === 0) {
     p.code(0xc6, 0x05, ...little(target), k.pick([0x90, 0xc3, 0x40, 0xf4 - 1])); // MOV BYTE [target]

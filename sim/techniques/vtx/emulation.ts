@@ -16,6 +16,7 @@
 import type { Clock } from "../../clock.ts";
 import type { Accounts } from "../../cpu/accounts.ts";
 import { EventDelivery, type EventStop } from "../../cpu/events.ts";
+import { OP } from "../../cpu/micro-ops.ts";
 import { ACTIVITY, BLOCKING, CELL, type CpuState, FLAG, OUTCOME, raise, SEG, VECTOR } from "../../cpu/state.ts";
 import {
   breakpointWatches,
@@ -305,6 +306,8 @@ export class GuestEmulation {
     }
     if (lifted === null) return this.#signalled(domain);
     if (starts) memory.do("emulate");
+    // A string instruction that has overwritten itself between iterations is not what goes on.
+    else if (!lifted.ops.some(({ op }) => op === OP.STRING)) virtual.set(CELL.repeating, 0);
     emulator.run(lifted.ops);
     if (virtual.signal.outcome !== OUTCOME.NONE) return this.#signalled(domain);
     afterInstruction(virtual, this.#before, lifted.rule);

@@ -438,6 +438,8 @@ function injectException(context: HandlerContext, vector: number, errorCode: num
       return;
     }
     if (combination === "double") {
+      // The exit for a fault has saved RF = 1; a double fault is none and pushes what was there (SDM vol. 3, 17.3.1.1).
+      if ((context.snapshot.reason & 0xffff) === REASON.exceptionOrNmi) context.virtual.flags &= ~FLAG.RF;
       context.inject({ type, vector: VECTOR.DF, errorCode: 0, instructionLength: 0 });
       return;
     }
