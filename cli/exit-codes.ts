@@ -17,6 +17,7 @@ export const PROBLEM_CODES: Readonly<Record<ProblemKind, ExitCode>> = {
   "impossible-combination": { code: 16, meaning: "combination that never existed" },
   "image-too-large": { code: 17, meaning: "image larger than the guest's memory" },
   "bad-results": { code: 18, meaning: "results folder missing or damaged" },
+  "bad-parameter": { code: 19, meaning: "technique parameter that does not exist or cannot have that value" },
   "guest-failed": { code: 20, meaning: "the guest exited with a status other than 0" },
   "triple-fault": { code: 21, meaning: "the guest triple-faulted" },
   "cycle-limit": { code: 22, meaning: "the guest ran past --max-cycles" },

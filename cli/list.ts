@@ -17,6 +17,9 @@ const LISTS: Readonly<Record<string, () => readonly Entry[]>> = {
     ...TECHNIQUES.map(
       ({ name, memory, description }): Entry => [name, `${description}; memory model ${memory.join(" or ")}`],
     ),
+    ...TECHNIQUES.flatMap(({ name, parameters }) =>
+      parameters.map((each): Entry => [`${name},${each.name}=${each.usual}`, each.description]),
+    ),
     ...MEMORY_MODELS.map(({ name, description }): Entry => [`+${name}`, description]),
   ],
 };

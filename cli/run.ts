@@ -99,8 +99,8 @@ async function runAll(
 /** `exits.jsonl` for a single point; with more, the point's name goes before the extension. */
 function traceFileFor(trace: string | undefined, point: Point, points: readonly Point[]): string | undefined {
   if (trace === undefined || points.length === 1) return trace;
-  const { profile, technique, memory, workload, parameters, repetition } = point;
-  const name = [workload, parameters, profile, technique, memory, repetition]
+  const { profile, technique, memory, variant, workload, parameters, repetition } = point;
+  const name = [workload, parameters, profile, technique, memory, variant, repetition]
     .filter((each) => each !== "")
     .join("-")
     .replace(/[^\w.=-]+/g, "-");

@@ -3,7 +3,7 @@ import { COST } from "./csv/measurements.ts";
 import type { Summary } from "./csv/summary.ts";
 import { type ComparedCell, type Published, publishedFor } from "./published.ts";
 import type { Results } from "./results-folder.ts";
-import type { Combination } from "./techniques.ts";
+import { type Combination, sameCombination } from "./techniques.ts";
 import type { WorkloadKind } from "./workloads.ts";
 
 /** A row of the table: one region of one workload under one command line. */
@@ -49,18 +49,17 @@ export function cellOf(
   combination: Combination,
   row: CellRow,
 ): Cell {
-  const { technique, memory } = combination;
   const cost = results.summary.find(
     ({ key, region, quantity }) =>
       quantity === COST &&
       key.profile === profile &&
-      key.technique === technique &&
-      key.memory === memory &&
+      sameCombination(key, combination) &&
       key.workload === row.workload &&
       key.parameters === row.parameters &&
       region === row.region,
   );
-  const beside = publishedFor(published, { profile, technique, workload: row.workload });
+  const { technique, variant = "" } = combination;
+  const beside = variant === "" ? publishedFor(published, { profile, technique, workload: row.workload }) : undefined;
   return {
     ...{ profile, combination, row },
     ...(cost === undefined ? {} : { cost }),
@@ -76,8 +75,7 @@ export function exitsOf(results: Results, { profile, combination, row, cost }: C
       ({ key, region, quantity }) =>
         quantity === "exits" &&
         key.profile === profile &&
-        key.technique === combination.technique &&
-        key.memory === combination.memory &&
+        sameCombination(key, combination) &&
         key.workload === row.workload &&
         key.parameters === row.parameters &&
         region === row.region,

@@ -28,6 +28,8 @@ export interface PointKey {
   readonly profile: string;
   readonly technique: string;
   readonly memory: string;
+  /** Parameters of the technique that are not the usual ones: `chaining=false unitSize=4`. */
+  readonly variant: string;
   readonly workload: string;
   /** The command line: `scale=1`. */
   readonly parameters: string;
@@ -67,7 +69,7 @@ export function expand(suite: Suite, { settings = [], explainRegion }: Expansion
   );
   const points: Point[] = [];
   for (const { profile, overrides } of profiles) {
-    for (const { technique, memory } of suite.techniques) {
+    for (const { technique, memory, variant = "" } of suite.techniques) {
       suite.workloads.forEach(({ workload, parameters }, index) => {
         for (const commandLine of commandLines(parameters)) {
           for (let repetition = 0; repetition < suite.repetitions; repetition++) {
@@ -76,6 +78,7 @@ export function expand(suite: Suite, { settings = [], explainRegion }: Expansion
                 profile: profile.name,
                 technique,
                 memory,
+                variant,
                 workload: workload.name,
                 parameters: commandLine,
                 repetition,
@@ -179,7 +182,7 @@ export function pointLabel(key: PointKey): string {
 }
 
 /** How messages name a point that is run once. */
-export function singleLabel({ workload, parameters, profile, technique, memory }: PointKey): string {
+export function singleLabel({ workload, parameters, profile, ...combination }: PointKey): string {
   const guest = parameters === "" ? workload : `${workload} ${parameters}`;
-  return `${guest}, ${profile}, ${combinationLabel({ technique, memory })}`;
+  return `${guest}, ${profile}, ${combinationLabel(combination)}`;
 }

@@ -13,6 +13,7 @@ export const PROBLEM_KINDS = [
   "impossible-combination",
   "image-too-large",
   "bad-results",
+  "bad-parameter",
   "guest-failed",
   "triple-fault",
   "cycle-limit",

@@ -35,7 +35,7 @@ export interface RunFile {
     readonly name: string;
     readonly title: string;
     readonly profiles: readonly string[];
-    readonly techniques: readonly { readonly technique: string; readonly memory: string }[];
+    readonly techniques: readonly Combination[];
     readonly workloads: readonly { readonly name: string; readonly kind: WorkloadKind }[];
     readonly repetitions: number;
     readonly seed: number;
@@ -119,7 +119,15 @@ function runFile(suite: Suite, outcomes: readonly Outcome[], code: string): RunF
     overrides: allOverrides(outcomes),
     code,
     points: outcomes.map(({ point, address, result, problem }) => ({
-      label: [point.profile, point.technique, point.memory, point.workload, point.parameters, point.repetition],
+      label: [
+        point.profile,
+        point.technique,
+        point.memory,
+        point.variant,
+        point.workload,
+        point.parameters,
+        point.repetition,
+      ],
       address,
       end: problem?.message ?? result?.end.kind ?? "failed",
     })),

@@ -7,6 +7,7 @@ import { TICKS_PER_CYCLE } from "../sim/clock.ts";
 import { boardFor } from "../sim/devices/board.ts";
 import { type KeyEvent, Machine, type SavedMachine, type TechniqueName } from "../sim/machine.ts";
 import type { RunEnd, RunResult } from "../sim/result.ts";
+import type { BtParameters } from "../sim/techniques/bt/parameters.ts";
 import { guestImage, readBios } from "./images.ts";
 import { Measurement } from "./measure.ts";
 import { type SavedScript, SCREEN_PERIOD_SECONDS, Script } from "./script.ts";
@@ -60,6 +61,9 @@ export class Session {
       profile: request.profile,
       board: boardFor(request.profile),
       technique: request.technique as TechniqueName,
+      ...(request.techniqueParameters === undefined
+        ? {}
+        : { bt: request.techniqueParameters as Partial<BtParameters> }),
       guestBytes: request.guestMemoryBytes,
       seed: request.seed,
       timerPhase: request.timerPhase,

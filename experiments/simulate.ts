@@ -9,6 +9,7 @@ import type { RunResult } from "../sim/result.ts";
 import type { Image } from "./images.ts";
 import type { ScriptStep } from "./script.ts";
 import { Session } from "./session.ts";
+import type { TechniqueParameters } from "./technique-parameters.ts";
 
 export interface SimulationRequest {
   readonly image: Image;
@@ -22,6 +23,8 @@ export interface SimulationRequest {
   readonly profile: Profile;
   readonly technique: string;
   readonly memoryModel: string;
+  /** What is not usual about the technique (its own parameters); checked. */
+  readonly techniqueParameters?: TechniqueParameters;
   readonly guestMemoryBytes: number;
   /** The run ends with `limit` at the first instruction boundary at which this many cycles have passed. */
   readonly maxCycles: number;

@@ -11,7 +11,12 @@ const parameters = z.record(
   z.union([parameterValue, z.array(parameterValue).min(1)]),
 );
 
-const technique = z.strictObject({ technique: z.string(), memory: z.string().optional() });
+const technique = z.strictObject({
+  technique: z.string(),
+  memory: z.string().optional(),
+  /** The technique's own, by name (sim/techniques/bt/parameters.ts). */
+  parameters: z.record(z.string(), z.union([z.boolean(), z.number(), z.string()])).optional(),
+});
 
 const workload = z.union([
   z.string(),

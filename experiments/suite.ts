@@ -11,7 +11,8 @@ import { SUITES_FOLDER, shown } from "./paths.ts";
 import { asProblem, Problem, type ProblemKind } from "./problem.ts";
 import { hint, nearest } from "./suggest.ts";
 import { type FigureName, type Parameters, type SuiteFile, type SuiteRow, suiteSchema } from "./suite-schema.ts";
-import { type Combination, checkProcessor, combination } from "./techniques.ts";
+import { checkParameter } from "./technique-parameters.ts";
+import { type Combination, checkProcessor, combination, techniqueNamed } from "./techniques.ts";
 import { findWorkload, type Workload } from "./workloads.ts";
 
 export interface SuiteWorkload {
@@ -99,13 +100,18 @@ function resolveNames(suite: SuiteFile, at: (path: Path) => string, base: string
   suite.profiles.forEach((name, index) => {
     placed(["profiles", index], "unknown-profile", () => checkProfile(name));
   });
-  const techniques = suite.techniques.map((each, index) =>
-    placed(["techniques", index], "unknown-technique", () => {
-      const chosen = combination(each.technique, each.memory);
+  const techniques = suite.techniques.map(({ technique, memory, parameters = {} }, index) => {
+    const path = ["techniques", index];
+    const info = placed(path, "unknown-technique", () => techniqueNamed(technique));
+    for (const [name, value] of Object.entries(parameters)) {
+      placed([...path, "parameters", name], "bad-parameter", () => checkParameter(info, name, value));
+    }
+    return placed(path, "unknown-technique", () => {
+      const chosen = combination(technique, memory, parameters);
       for (const name of suite.profiles) checkProcessor(profileNamed(name), chosen);
       return chosen;
-    }),
-  );
+    });
+  });
   const workloads = suite.workloads.map((each, index) =>
     placed(["workloads", index], "unknown-workload", () => {
       const entry = typeof each === "string" ? { workload: each } : each;
@@ -182,7 +188,7 @@ function describe(issue: z.core.$ZodIssue, at: (path: Path, key?: string) => str
 /** Keys that the schema knows at a path. */
 function knownKeys(path: Path): readonly string[] {
   if (path.length === 0) return Object.keys(suiteSchema.shape);
-  if (path[0] === "techniques") return ["technique", "memory"];
+  if (path[0] === "techniques") return ["technique", "memory", "parameters"];
   if (path[0] === "rows") return ["row", "instruction", "cpl", "scenario", "cells", "same"];
   return ["workload", "parameters", "loadAddress"];
 }

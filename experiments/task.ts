@@ -8,6 +8,7 @@ import { shown } from "./paths.ts";
 import { type Point, profileOf } from "./point.ts";
 import { Problem } from "./problem.ts";
 import type { Simulate, SimulationRequest } from "./simulate.ts";
+import { parametersOfVariant } from "./technique-parameters.ts";
 import type { VerifiedResult } from "./verify/sessions.ts";
 
 export interface Task {
@@ -41,6 +42,7 @@ export function requestOf(point: Point): SimulationRequest {
     profile: profileOf(point),
     technique: point.technique,
     memoryModel: point.memory,
+    ...(point.variant === "" ? {} : { techniqueParameters: parametersOfVariant(point.variant) }),
     guestMemoryBytes: point.guestMemoryMb * 2 ** 20,
     maxCycles: point.maxCycles,
     seed: point.seed,

@@ -3,8 +3,10 @@
  * refused with the reason.
  */
 import type { Profile } from "../sim/cpu/profiles/profile.ts";
+import type { ParameterInfo } from "../sim/techniques/parameters.ts";
 import { Problem } from "./problem.ts";
 import { hint } from "./suggest.ts";
+import { parametersFrom, type TechniqueParameters, variantOf } from "./technique-parameters.ts";
 
 export interface TechniqueInfo {
   readonly name: string;
@@ -12,6 +14,8 @@ export interface TechniqueInfo {
   readonly description: string;
   /** Memory models that it was combined with; the first is what is meant when none is named. */
   readonly memory: readonly string[];
+  /** What can be varied of it. */
+  readonly parameters: readonly ParameterInfo[];
   /** Why a processor cannot run it, null when it can. */
   readonly missing: (profile: Profile) => string | null;
 }
@@ -22,6 +26,7 @@ export const TECHNIQUES: readonly TechniqueInfo[] = [
     title: "native",
     description: "the guest on the bare machine, the baseline",
     memory: ["direct"],
+    parameters: [],
     missing: () => null,
   },
   {
@@ -29,6 +34,7 @@ export const TECHNIQUES: readonly TechniqueInfo[] = [
     title: "VT-x",
     description: "trap and emulate by first-generation Intel VT-x",
     memory: ["shadow"],
+    parameters: [],
     missing: (profile) => (profile.vmx === null ? `${profile.name} has no VMX` : null),
   },
 ];
@@ -64,6 +70,8 @@ export const MEMORY_MODEL_NAMES: readonly string[] = MEMORY_MODELS.map((model) =
 export interface Combination {
   readonly technique: string;
   readonly memory: string;
+  /** Its parameters that are not the usual ones, `chaining=false unitSize=4`; absent, or empty, when all are. */
+  readonly variant?: string;
 }
 
 /** The technique of this name. Throws a Problem (`unknown-technique`). */
@@ -74,10 +82,13 @@ export function techniqueNamed(name: string): TechniqueInfo {
 }
 
 /** A technique and a memory model by name; the technique's own when none is named. Throws a Problem. */
-export function combination(technique: string, memory?: string): Combination {
+export function combination(technique: string, memory?: string, parameters: TechniqueParameters = {}): Combination {
   const info = techniqueNamed(technique);
   const chosen = memory ?? (info.memory[0] as string);
-  if (info.memory.includes(chosen)) return { technique, memory: chosen };
+  if (info.memory.includes(chosen)) {
+    const variant = variantOf(info, parameters);
+    return { technique, memory: chosen, ...(variant === "" ? {} : { variant }) };
+  }
   const tried = NEVER_EXISTED.find((each) => each.technique === technique && each.memory === chosen);
   if (tried === undefined && !MEMORY_MODEL_NAMES.includes(chosen)) {
     throw new Problem("unknown-technique", `no memory model "${chosen}"${hint(chosen, MEMORY_MODEL_NAMES)}`);
@@ -89,13 +100,19 @@ export function combination(technique: string, memory?: string): Combination {
   );
 }
 
-/** Reads `vtx+shadow` or `vtx`. Throws a Problem. */
+/** Reads `vtx+shadow`, `vtx`, or with parameters `bt+shadow,chaining=false`. Throws a Problem. */
 export function parseCombination(text: string): Combination {
-  const [technique, memory, ...rest] = text.split("+");
+  const [names, ...parameters] = text.split(",") as [string, ...string[]];
+  const [technique, memory, ...rest] = names.split("+");
   if (rest.length > 0 || technique === undefined) {
     throw new Problem("unknown-technique", `"${text}" is not a technique; write one like vtx or vtx+shadow`);
   }
-  return combination(technique, memory);
+  return combination(technique, memory, parametersFrom(parameters));
+}
+
+/** Two combinations are one: the same technique, memory model and parameters. */
+export function sameCombination(a: Combination, b: Combination): boolean {
+  return a.technique === b.technique && a.memory === b.memory && (a.variant ?? "") === (b.variant ?? "");
 }
 
 /** Throws a Problem (`impossible-combination`) when this processor never ran this technique. */
@@ -105,14 +122,16 @@ export function checkProcessor(profile: Profile, { technique }: Combination): vo
   throw new Problem("impossible-combination", `${technique} cannot run on ${profile.name}: ${reason}`);
 }
 
-/** How a combination is written in tables and on the command line: `native`, `vtx+shadow`. */
-export function combinationLabel({ technique, memory }: Combination): string {
-  return technique === "native" ? "native" : `${technique}+${memory}`;
+/** How a combination is written in tables and on the command line: `native`, `vtx+shadow`, `bt+shadow,chaining=false`. */
+export function combinationLabel({ technique, memory, variant = "" }: Combination): string {
+  const words = variant === "" ? [] : variant.split(" ");
+  return [technique === "native" ? "native" : `${technique}+${memory}`, ...words].join(",");
 }
 
-/** How a combination is written in figures: `native`, `VT-x + shadow`. */
-export function combinationTitle({ technique, memory }: Combination): string {
+/** How a combination is written in figures: `native`, `VT-x + shadow`, `BT + shadow, chaining=false`. */
+export function combinationTitle({ technique, memory, variant = "" }: Combination): string {
   const info = TECHNIQUES.find((each) => each.name === technique);
   const title = info?.title ?? technique;
-  return technique === "native" ? title : `${title} + ${memory}`;
+  const words = variant === "" ? [] : variant.split(" ");
+  return [technique === "native" ? title : `${title} + ${memory}`, ...words].join(", ");
 }

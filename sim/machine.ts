@@ -31,6 +31,7 @@ import { EXTENDED_BASE, FIRMWARE_SIZES, MemoryMap } from "./memory/memory-map.ts
 import { PhysicalMemory, type SavedMemory } from "./memory/physical.ts";
 import type { Observer } from "./observer.ts";
 import type { RunEnd } from "./result.ts";
+import type { BtParameters } from "./techniques/bt/parameters.ts";
 import type { GuestCpu, Technique } from "./techniques/monitor.ts";
 import { Native } from "./techniques/native.ts";
 import { VtxMonitor } from "./techniques/vtx/monitor.ts";
@@ -55,6 +56,8 @@ export interface MachineOptions {
   readonly profile: Profile;
   readonly board: BoardFile;
   readonly technique: TechniqueName;
+  /** Of the binary translator, what is not as usual. */
+  readonly bt?: Partial<BtParameters>;
   /** RAM of the guest in bytes; a multiple of 4 KB. */
   readonly guestBytes: number;
   /** Seeds TLB replacement. */

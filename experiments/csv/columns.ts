@@ -4,7 +4,15 @@
  */
 import type { PointKey } from "../point.ts";
 
-export const KEY_COLUMNS = ["profile", "technique", "memory", "workload", "parameters", "overrides"] as const;
+export const KEY_COLUMNS = [
+  "profile",
+  "technique",
+  "memory",
+  "variant",
+  "workload",
+  "parameters",
+  "overrides",
+] as const;
 /** What names a point, repetition aside. */
 export type Key = Readonly<Record<(typeof KEY_COLUMNS)[number], string>>;
 
@@ -24,8 +32,8 @@ export interface Measurement {
 
 /** The columns of a point that are the same in all its repetitions. */
 export function keyOf(point: PointKey): Key {
-  const { profile, technique, memory, workload, parameters, overrides } = point;
-  return { profile, technique, memory, workload, parameters, overrides };
+  const { profile, technique, memory, variant, workload, parameters, overrides } = point;
+  return { profile, technique, memory, variant, workload, parameters, overrides };
 }
 
 /** The key as cells, in the order of KEY_COLUMNS. */
