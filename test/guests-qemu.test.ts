@@ -112,9 +112,9 @@ describe.skipIf(qemuVersion === "")(`on ${qemuVersion === "" ? "QEMU (not instal
     expect(run.lines).toContain("panic: ptemod-p2np: at most 2048 iterations\n");
   });
 
-  test("another scale gives another digest", () => {
+  test.for(["compute", "kstorm"])("another scale of %s gives another digest", (name) => {
     const digestOf = (scale: number): string | undefined =>
-      runOnQemu(image("compute"), `scale=${scale}`).lines.match(/digest (0x[\da-f]{8})/)?.[1];
+      runOnQemu(image(name), `scale=${scale}`).lines.match(/digest (0x[\da-f]{8})/)?.[1];
     expect(digestOf(1)).toBeDefined();
     expect(digestOf(1)).not.toBe(digestOf(2));
   });

@@ -30,6 +30,7 @@ const GUESTS: readonly (readonly [guest: string, commandLine: string])[] = [
   ["t-paging", ""],
   ["t-pae", ""],
   ["t-smc", ""],
+  ["kstorm", "scale=1"],
 ];
 
 interface Outcome {

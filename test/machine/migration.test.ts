@@ -71,6 +71,7 @@ describe.each([
   ["t-pae", ""],
   ["t-exceptions", ""],
   ["syscall-sysenter", "iterations=20 warm-up=5"],
+  ["kstorm", "scale=1"],
 ])("%s", (guest, commandLine) => {
   const native: Setup = { technique: "native", guest, commandLine };
   const vtx: Setup = { technique: "vtx", guest, commandLine };

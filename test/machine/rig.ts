@@ -28,7 +28,7 @@ export const isTimeless = (guest: string): boolean => images[guest]?.timeless ==
 
 /** A few iterations are enough to see what a nanobenchmark does. */
 export function shortCommandLine(guest: string): string {
-  if (guest === "compute") return "scale=1";
+  if (guest === "compute" || guest === "kstorm") return "scale=1";
   if (guest === "timer-interrupt") return "iterations=3 hz=4000";
   return images[guest]?.kind === "nanobenchmark" ? "iterations=20 warm-up=5" : "";
 }
