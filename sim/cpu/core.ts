@@ -16,7 +16,7 @@ import { Accounts } from "./accounts.ts";
 import type { Bus } from "./bus.ts";
 import { type Block, type BlockMode, CodeCache } from "./code-cache.ts";
 import { MAX_INSTRUCTION_BYTES } from "./decode.ts";
-import { EXIT } from "./engine/contract.ts";
+import { EXIT, TO_THE_CORE, transferMode } from "./engine/contract.ts";
 import { Engine, type EnginePolicy } from "./engine/engine.ts";
 import { FLUSH } from "./environment.ts";
 import { EventDelivery } from "./events.ts";
@@ -108,6 +108,9 @@ const DOMAINS_OF_CODE = ["guest-user", "guest-kernel", "monitor"] as const satis
 const USER = 0;
 const KERNEL = 1;
 const MONITOR = 2;
+/** Bits of the index of a block's mode: sizes of code and stack. */
+const BIG = 4;
+const BIG_STACK = 8;
 
 /** DR6.BS: the trap of single step; in the same place in pending debug exceptions. */
 const SINGLE_STEP = 1 << 14;
@@ -156,6 +159,8 @@ export class Core {
   readonly #engine: Engine | null;
   /** Compiled code has left to what the interpreter must run. */
   #interpretNext = false;
+  /** Why `run` returns, found between two instructions of compiled code. */
+  #stop: Stop | null = null;
   /** A region was entered that does not fit the segment registers. */
   #unfit = false;
   /** It has begun that instruction, whose walks may have reached the deadline: no boundary comes before its end. */
@@ -206,6 +211,13 @@ export class Core {
             code: this.code,
             profile,
             policy,
+            boundaries: {
+              next: () => this.#nextMode(),
+              signalled: (account) => {
+                this.#stop = this.#signalled(account);
+                return this.#stop === null ? this.#nextMode() : TO_THE_CORE;
+              },
+            },
           });
     this.#bus = parts.bus;
     this.#ledger = ledger;
@@ -473,14 +485,39 @@ export class Core {
         this.#begun = false;
         return this.#step();
       }
-      return state.signal.outcome === OUTCOME.NONE ? null : this.#signalled(block);
+      if (this.#stop !== null) {
+        const stop = this.#stop;
+        this.#stop = null;
+        return stop;
+      }
+      return state.signal.outcome === OUTCOME.NONE ? null : this.#signalled(block.account);
     }
     if (block.kind === "code") execute(block.ops, 0, block.account, state, this.env, this.#ledger);
     else this.#notCode(block);
 
     if (single) this.#afterSingle(block, traps, resumes, blocking);
-    if (state.signal.outcome !== OUTCOME.NONE) return this.#signalled(block);
+    if (state.signal.outcome !== OUTCOME.NONE) return this.#signalled(block.account);
     return null;
+  }
+
+  /**
+   * Between an instruction of compiled code and the next: does what is due, and tells the mode in which compiled code may
+   * go on; TO_THE_CORE when `#step` must look at the next instruction, or `#stop` is set.
+   */
+  #nextMode(): number {
+    const clock = this.#ledger.clock;
+    if (clock.now >= clock.deadline) {
+      this.#stop = this.#boundary();
+      if (this.#stop !== null) return TO_THE_CORE;
+    }
+    const { state, accounts } = this;
+    const user = state.cpl === 3;
+    const single = FLAG.TF | FLAG.RF | (user ? FLAG.AC : 0);
+    if ((state.flags & single) !== 0 || this.#watches !== 0) return TO_THE_CORE;
+    if ((state.get(CELL.interruptibility) & (BLOCKING.STI | BLOCKING.MOV_SS)) !== 0) return TO_THE_CORE;
+    if (user !== (accounts.current === accounts.byDomain["guest-user"])) this.#enterDomain();
+    if (accounts.current === accounts.byDomain.monitor) return TO_THE_CORE;
+    return transferMode(this.#modeIndex(user ? USER : KERNEL, false), user);
   }
 
   /** Whether a breakpoint holds the instruction at `linear`; the rest of a string instruction has been let through. */
@@ -626,16 +663,21 @@ export class Core {
       : this.attribution !== null && this.attribution[physical >>> 12] === 1
         ? MONITOR
         : KERNEL;
-    const big = (this.state.segmentRights(SEG.cs) & RIGHTS.DB) !== 0;
-    const bigStack = (this.state.segmentRights(SEG.ss) & RIGHTS.DB) !== 0;
-    const index = domain | (big ? 4 : 0) | (bigStack ? 8 : 0) | (single ? 16 : 0);
+    const index = this.#modeIndex(domain, single);
     let mode = this.#modes[index];
     if (mode === undefined) {
       const account = this.accounts.byDomain[DOMAINS_OF_CODE[domain] as Domain].instructions;
-      mode = { bits: big ? 32 : 16, stackBits: bigStack ? 32 : 16, account, user, single, index };
+      const bits = (index & BIG) !== 0 ? 32 : 16;
+      mode = { bits, stackBits: (index & BIG_STACK) !== 0 ? 32 : 16, account, user, single, index };
       this.#modes[index] = mode;
     }
     return mode;
+  }
+
+  #modeIndex(domain: number, single: boolean): number {
+    const big = (this.state.segmentRights(SEG.cs) & RIGHTS.DB) !== 0;
+    const bigStack = (this.state.segmentRights(SEG.ss) & RIGHTS.DB) !== 0;
+    return domain | (big ? BIG : 0) | (bigStack ? BIG_STACK : 0) | (single ? 16 : 0);
   }
 
   /** Bytes that are not an instruction of this processor, or not one that is modelled. */
@@ -653,11 +695,11 @@ export class Core {
   }
 
   /** Acts on what the instruction left in the signal. */
-  #signalled(block: Block | null): Stop | null {
+  #signalled(account: Account | null): Stop | null {
     const signal = this.state.signal;
     const outcome = signal.outcome;
     signal.outcome = OUTCOME.NONE;
-    if (block === null) this.#budget--;
+    if (account === null) this.#budget--;
     this.env.attention();
     // An instruction that has not completed will meet its breakpoints again.
     if (outcome !== OUTCOME.INTERRUPT) this.state.set(CELL.breakpointsMet, 0);
@@ -672,7 +714,7 @@ export class Core {
           signal.length,
         );
         if (stop === "delivered") {
-          if (block !== null) this.#ledger.retire(block.account);
+          if (account !== null) this.#ledger.retire(account);
           return null;
         }
         return stop;

@@ -9,10 +9,12 @@
  *
  * Exits are at instruction boundaries. The function returns
  *   LEFT        at a boundary: the core goes on wherever EIP is now, compiled or not;
- *   SIGNALLED   an instruction left something in the state's signal; bits 8 and up are its length;
+ *   SIGNALLED   an interpreted instruction left something in the state's signal;
  *   UNFIT       nothing happened: the segment registers are not those that the region was compiled for;
  *   INTERPRET   the interpreter must run what is next (a deadline is near, or an access that compiled code does not make).
- * From an exit to another region compiled code goes by itself (`transfer`), if that region is there and no deadline passed.
+ * From an exit to another region compiled code goes by itself (`transfer`), if that region is there and no deadline passed;
+ * also where control goes by a fault, an interrupt, IRET and their kin: what the processor does then, and the boundary that
+ * follows, is the core's part (imports `leave` and `signalled`), and after it compiled code goes on.
  */
 import { NOW_CELL } from "../../clock.ts";
 import { RETIRED_OFFSET } from "../../ledger.ts";
@@ -25,6 +27,7 @@ import { EFLAGS_KIND, UNKNOWN } from "./flags-code.ts";
 import { emitOp } from "./instruction-code.ts";
 import { WORD_SHIFT } from "./layout.ts";
 import { CAN_LEAVE, type Region, type RegionInstruction, type RegionNode } from "./region.ts";
+import { leaveFor } from "./runtime.ts";
 import { checkCodeSegment, checkSegments, checkTarget, loadSegments } from "./segments-code.ts";
 import { type Structure, structureOf } from "./structure.ts";
 import { type FunctionBody, WASM } from "./wasm.ts";
@@ -72,7 +75,7 @@ class RegionCompiler {
     f.get(this.#c.why);
     f.open(WASM.if);
     f.get(this.#c.why);
-    f.op(WASM.return);
+    f.returnCall(FUNCTION.exit);
     f.end();
     f.i32(this.#c.context.transferMode);
     f.returnCall(FUNCTION.transfer);
@@ -254,13 +257,12 @@ class RegionCompiler {
     f.set(this.#c.eip);
     this.#flush();
     f.i32(this.#c.context.interpreted(instruction));
-    f.call(FUNCTION.interpret);
     if (node.end.kind === "leave") {
-      f.i32(INTERPRETED.SIGNALLED);
-      f.op(WASM.i32Eq);
-      f.op(WASM.return);
+      f.call(FUNCTION.leave);
+      leaveFor(f, this.#c.scratch);
       return;
     }
+    f.call(FUNCTION.interpret);
     f.tee(this.#c.scratch);
     this.#c.when(() => {
       f.get(this.#c.scratch);

@@ -14,10 +14,30 @@ export const TRANSLATE = { FAULT: -1, REFUSED: -2 } as const;
 /** Answers of the `interpret` import. */
 export const INTERPRETED = { GO_ON: 0, SIGNALLED: 1, BOUNDARY: 2 } as const;
 
+/** Answer of the imports `leave` and `signalled` when the core's loop must go on; else the mode for `transfer`. */
+export const TO_THE_CORE = -1;
+
+/** Bit of the mode that `transfer` is given: the code runs at CPL 3. */
+export const TRANSFER_USER = 1 << 8;
+
+/** A mode as `transfer` takes it, from the index of a block's mode. */
+export function transferMode(modeIndex: number, user: boolean): number {
+  return user ? modeIndex | TRANSFER_USER : modeIndex;
+}
+
 /** Longest time that a region runs without coming back, in ticks: `spent` stays a small integer. */
 export const LONGEST = 0x3fffffff;
 
 /** Indices of functions in every module of regions. */
-export const FUNCTION = { translate: 0, interpret: 1, budget: 2, status: 3, transfer: 4 } as const;
+export const FUNCTION = {
+  translate: 0,
+  interpret: 1,
+  leave: 2,
+  signalled: 3,
+  budget: 4,
+  status: 5,
+  transfer: 6,
+  exit: 7,
+} as const;
 /** Indices of function types (runtime.ts). */
 export const FUNCTION_TYPE = { region: 0, translate: 1, interpret: 2, status: 3 } as const;

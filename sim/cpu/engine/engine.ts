@@ -17,10 +17,10 @@ import type { PhysicalEnvironment } from "../physical-environment.ts";
 import { costTicks, type Profile } from "../profiles/profile.ts";
 import { type CpuState, fastCell, OUTCOME } from "../state.ts";
 import { compileRegion } from "./compile.ts";
-import { FUNCTION_TYPE, INTERPRETED, TRANSLATE } from "./contract.ts";
+import { FUNCTION_TYPE, INTERPRETED, TRANSLATE, transferMode } from "./contract.ts";
 import { type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS, transferSlot } from "./layout.ts";
 import { buildRegion, type Region, type RegionInstruction } from "./region.ts";
-import { FUNCTION_TYPES, runtimeFunctions, TRANSFER_USER } from "./runtime.ts";
+import { FUNCTION_TYPES, runtimeFunctions } from "./runtime.ts";
 import type { SegmentNow } from "./segments-code.ts";
 import { encodeModule, type FunctionBody } from "./wasm.ts";
 
@@ -67,6 +67,18 @@ export interface EngineParts {
   readonly code: CodeCache;
   readonly profile: Profile;
   readonly policy: EnginePolicy;
+  readonly boundaries: Boundaries;
+}
+
+/** The core's part between instructions. */
+export interface Boundaries {
+  /**
+   * Does what is due at a boundary. The index of the mode of the code that is next, or TO_THE_CORE when the core's loop
+   * must look at it.
+   */
+  next(): number;
+  /** Acts on the signal of an instruction that is charged to `account`, then as `next`. */
+  signalled(account: Account): number;
 }
 
 export class Engine {
@@ -165,7 +177,7 @@ export class Engine {
       const body = compileRegion(region, {
         layout: this.#layout,
         account: each.mode.account,
-        transferMode: transferMode(each),
+        transferMode: transferMode(each.mode.index, each.user),
         user: each.user,
         segments: this.#segments(),
         general: this.#unfit.has(each.block),
@@ -178,18 +190,17 @@ export class Engine {
       built.push({ wanted: each, region, body, instructions });
     }
     if (built.length === 0) return;
-    const [budget, status, transfer] = runtimeFunctions(this.#layout);
     const bytes = encodeModule({
       types: FUNCTION_TYPES,
       imports: [
         { name: "translate", type: FUNCTION_TYPE.translate },
         { name: "interpret", type: FUNCTION_TYPE.interpret },
+        { name: "leave", type: FUNCTION_TYPE.interpret },
+        { name: "signalled", type: FUNCTION_TYPE.interpret },
       ],
       memoryPages: memory.buffer.byteLength / 65536,
       functions: [
-        { type: FUNCTION_TYPE.region, body: budget },
-        { type: FUNCTION_TYPE.status, body: status },
-        { type: FUNCTION_TYPE.interpret, body: transfer },
+        ...runtimeFunctions(this.#layout),
         ...built.map(({ body }, n) => ({ type: FUNCTION_TYPE.region, body, name: `r${n}` })),
       ],
     });
@@ -199,6 +210,8 @@ export class Engine {
         table: this.#table,
         translate: this.#translate,
         interpret: this.#interpret,
+        leave: this.#leave,
+        signalled: this.#signalled,
       },
     });
     this.modules++;
@@ -224,7 +237,7 @@ export class Engine {
     const index = this.#freeEntries.pop();
     if (index === undefined) throw new Error("engine: the table is full");
     this.#table.set(index, entry);
-    const mode = transferMode(wanted);
+    const mode = transferMode(block.mode.index, wanted.user);
     const slot = transferSlot(block.physical, mode) * 3;
     this.#transfers.set([block.physical, mode, index], slot);
     const compiled: CompiledRegion = {
@@ -272,6 +285,22 @@ export class Engine {
     return RAM_OFFSET + physical;
   };
 
+  /** Import `leave`: one instruction by the interpreter, after which anything may be different. */
+  readonly #leave = (number: number): number => {
+    const { state, env, ledger, boundaries } = this.#parts;
+    this.interpreted++;
+    const { ops, account } = this.#instructions[number] as Interpreted;
+    execute(ops, 0, account, state, env, ledger);
+    return state.signal.outcome === OUTCOME.NONE ? boundaries.next() : boundaries.signalled(account);
+  };
+
+  /** Import `signalled`: a native instruction of this length has left something in the state's signal. */
+  readonly #signalled = (length: number): number => {
+    const { state, boundaries, accounts } = this.#parts;
+    state.signal.length = length;
+    return boundaries.signalled(accounts.current.instructions);
+  };
+
   /** Import `interpret`: one instruction of a region, from the processor's state and back to it. */
   readonly #interpret = (number: number): number => {
     const { state, env, ledger } = this.#parts;
@@ -287,8 +316,4 @@ export class Engine {
 interface Interpreted {
   readonly ops: readonly MicroOp[];
   readonly account: Account;
-}
-
-function transferMode({ mode, user }: Wanted): number {
-  return mode.index | (user ? TRANSFER_USER : 0);
 }

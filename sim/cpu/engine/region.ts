@@ -98,7 +98,7 @@ class RegionBuilder {
       const node = this.#node(delta);
       if (node !== null) nodes.set(delta, node);
     }
-    if (!nodes.has(0) || !worthwhile(nodes)) return null;
+    if (!nodes.has(0)) return null;
     return {
       nodes,
       extent: this.#extent(nodes),
@@ -232,12 +232,6 @@ class RegionBuilder {
 
 function goto(target: number): NodeEnd {
   return { kind: "goto", target, calls: false, next: target };
-}
-
-/** A region of interpreted instructions only is not worth the way into it. */
-function worthwhile(nodes: ReadonlyMap<number, RegionNode>): boolean {
-  for (const node of nodes.values()) if (node.instructions.some(({ native }) => native)) return true;
-  return false;
 }
 
 /** Whether nothing of the region may follow an interpreted instruction. */

@@ -4,10 +4,10 @@
  */
 import { DEADLINE_CELL, NOW_CELL } from "../../clock.ts";
 import { baseCell, CELL, SEG } from "../state.ts";
-import { EXIT, LONGEST } from "./contract.ts";
+import { EXIT, FUNCTION, FUNCTION_TYPE, LONGEST, TO_THE_CORE, TRANSFER_USER } from "./contract.ts";
 import { STATUS_PARAMETERS, statusFunction } from "./flags-code.ts";
 import { type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS } from "./layout.ts";
-import { FunctionBody, type FunctionType, TYPE, WASM } from "./wasm.ts";
+import { FunctionBody, type FunctionType, type ModuleFunction, TYPE, WASM } from "./wasm.ts";
 
 /** Types of functions, by FUNCTION_TYPE of compile.ts. */
 export const FUNCTION_TYPES: readonly FunctionType[] = [
@@ -17,9 +17,48 @@ export const FUNCTION_TYPES: readonly FunctionType[] = [
   { parameters: new Array<number>(STATUS_PARAMETERS).fill(TYPE.i32), results: [TYPE.i32] },
 ];
 
-/** The functions `budget`, `status` and `transfer`, for regions that run at CPL 3 or not. */
-export function runtimeFunctions(layout: EngineLayout): readonly [FunctionBody, FunctionBody, FunctionBody] {
-  return [budget(layout), statusFunction(), transfer(layout)];
+/** The functions `budget`, `status`, `transfer` and `exit`, with their types. */
+export function runtimeFunctions(layout: EngineLayout): readonly ModuleFunction[] {
+  return [
+    { type: FUNCTION_TYPE.region, body: budget(layout) },
+    { type: FUNCTION_TYPE.status, body: statusFunction() },
+    { type: FUNCTION_TYPE.interpret, body: transfer(layout) },
+    { type: FUNCTION_TYPE.interpret, body: exit() },
+  ];
+}
+
+/** Goes to the region at EIP in the mode that is on the stack, or to the core. `scratch` is a local. */
+export function leaveFor(f: FunctionBody, scratch: number): void {
+  f.tee(scratch);
+  f.i32(TO_THE_CORE);
+  f.op(WASM.i32Eq);
+  f.open(WASM.if);
+  f.i32(EXIT.LEFT);
+  f.op(WASM.return);
+  f.end();
+  f.get(scratch);
+  f.returnCall(FUNCTION.transfer);
+}
+
+/** (reason) -> the same; but what an instruction has signalled, whose length is in bits 8 and up, is dealt with here. */
+function exit(): FunctionBody {
+  const f = new FunctionBody(1);
+  const scratch = f.addLocal();
+  f.get(0);
+  f.i32(0xff);
+  f.op(WASM.i32And);
+  f.i32(EXIT.SIGNALLED);
+  f.op(WASM.i32Ne);
+  f.open(WASM.if);
+  f.get(0);
+  f.op(WASM.return);
+  f.end();
+  f.get(0);
+  f.i32(8);
+  f.op(WASM.i32ShrU);
+  f.call(FUNCTION.signalled);
+  leaveFor(f, scratch);
+  return f;
 }
 
 function timeCell(f: FunctionBody, layout: EngineLayout, cell: number): void {
@@ -122,6 +161,3 @@ function transfer(layout: EngineLayout): FunctionBody {
   f.returnCallIndirect(0);
   return f;
 }
-
-/** Bit of the mode that `transfer` is given: the code runs at CPL 3. */
-export const TRANSFER_USER = 1 << 8;

@@ -288,13 +288,19 @@ export interface FunctionType {
   readonly results: readonly number[];
 }
 
+/** A function of a module; one with a name is exported. */
+export interface ModuleFunction {
+  readonly type: number;
+  readonly body: FunctionBody;
+  readonly name?: string;
+}
+
 /** A module that imports the memory `m.memory` and the table `m.table`, and functions of the module name `m`. */
 export interface ModuleParts {
   readonly types: readonly FunctionType[];
   readonly imports: readonly { readonly name: string; readonly type: number }[];
   readonly memoryPages: number;
-  /** Functions in order; those with a name are exported. */
-  readonly functions: readonly { readonly type: number; readonly body: FunctionBody; readonly name?: string }[];
+  readonly functions: readonly ModuleFunction[];
 }
 
 const SECTION = { type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
