@@ -50,6 +50,7 @@ export interface Point extends PointKey {
   readonly seed: number;
   readonly timerPhase: number;
   readonly explainRegion?: number;
+  readonly samples?: number;
 }
 
 /** What an expansion may add to the suite. */
@@ -88,6 +89,7 @@ export function expand(suite: Suite, { settings = [], explainRegion }: Expansion
               ...{ guestMemoryMb: suite.guestMemoryMb, maxCycles: suite.maxCycles },
               ...variation(suite.seed, repetition, profile),
               ...(explainRegion === undefined ? {} : { explainRegion }),
+              ...(suite.samples === undefined ? {} : { samples: suite.samples }),
             });
           }
         }

@@ -17,6 +17,7 @@ import {
   exitsTable,
   measurementsTable,
   type NamedResult,
+  samplesTable,
   summaryTable,
 } from "./csv/tables.ts";
 import { shown } from "./paths.ts";
@@ -64,11 +65,24 @@ export interface AccountRow {
   readonly cycles: number;
 }
 
+/** A counter of a whole run (a row of counters.csv), or of its time so far (of samples.csv). */
+export interface CounterRow {
+  readonly key: Key;
+  readonly repetition: number;
+  /** Cycles; absent for the end of the run. */
+  readonly time?: number;
+  readonly counter: string;
+  readonly value: number;
+}
+
 export interface Results {
   readonly folder: string;
   readonly run: RunFile;
   readonly summary: readonly Summary[];
   readonly accounts: readonly AccountRow[];
+  readonly counters: readonly CounterRow[];
+  /** Counters over time; none in a run without samples. */
+  readonly samples: readonly CounterRow[];
   /** Rows of the guests' output; none in a run that is about cycles. */
   readonly rows: readonly RowResult[];
 }
@@ -91,6 +105,7 @@ export function writeResults(folder: string, suite: Suite, outcomes: readonly Ou
     ["accounts.csv", accountsTable(good)],
     ["counters.csv", countersTable(good)],
   ];
+  if (suite.samples !== undefined) csv.push(["samples.csv", samplesTable(good)]);
   if (suite.rows !== undefined) {
     const baseline = combinationLabel(suite.techniques[0] as Combination);
     csv.push(["rows.csv", rowsTable(compareRows(suite.rows, baseline, combinationLabel, results))]);
@@ -176,13 +191,26 @@ export function readResults(folder: string): Results {
       repetition: Number(row["repetition"]),
       ...{ domain: row["domain"] as string, activity: row["activity"] as string, cycles: Number(row["value"]) },
     }));
-  return { folder, run, summary, accounts, rows: readRows(folder) };
+  const counters = readCsv(join(folder, "counters.csv")).map(counterFrom);
+  const samples = readIfThere(join(folder, "samples.csv")).map((each) => ({
+    ...counterFrom(each),
+    time: Number(each["time"]),
+  }));
+  return { folder, run, summary, accounts, counters, samples, rows: readRows(folder) };
+}
+
+function counterFrom(row: Record<string, string>): CounterRow {
+  const { repetition, counter, value } = row;
+  return { key: keyFrom(row), repetition: Number(repetition), counter: counter as string, value: Number(value) };
+}
+
+/** Rows of a CSV file that not every run has. */
+function readIfThere(path: string): Record<string, string>[] {
+  return existsSync(path) ? readCsv(path) : [];
 }
 
 function readRows(folder: string): RowResult[] {
-  const path = join(folder, "rows.csv");
-  if (!existsSync(path)) return [];
-  return readCsv(path).map((each) => ({
+  return readIfThere(join(folder, "rows.csv")).map((each) => ({
     ...{ key: keyFrom(each), repetition: Number(each["repetition"]), row: each["row"] as string },
     ...{ printed: each["printed"] as string, verdict: each["verdict"] as Verdict },
   }));

@@ -10,6 +10,7 @@ import type { RunEnd, RunResult } from "../sim/result.ts";
 import type { BtParameters } from "../sim/techniques/bt/parameters.ts";
 import { guestImage, readBios } from "./images.ts";
 import { Measurement } from "./measure.ts";
+import { Samples } from "./samples.ts";
 import { type SavedScript, SCREEN_PERIOD_SECONDS, Script } from "./script.ts";
 import type { SimulationRequest } from "./simulate.ts";
 
@@ -37,6 +38,7 @@ export class Session {
   readonly #measurement: Measurement;
   readonly #serial: string[] = [];
   readonly #script: Script;
+  readonly #samples: Samples;
   readonly #screenPeriod: number;
   readonly #limit: number;
   /** The next look at the screen for a script, in ticks. */
@@ -47,6 +49,7 @@ export class Session {
   constructor(request: SimulationRequest) {
     this.#request = request;
     this.#limit = request.maxCycles * TICKS_PER_CYCLE;
+    this.#samples = new Samples(request.samples ?? 0);
     this.#measurement = new Measurement(request.explainRegion, request.onExit);
     const boot = planBoot(guestImage(request.image), {
       commandLine: request.commandLine,
@@ -112,7 +115,8 @@ export class Session {
     if (this.#end !== null) return this.#end;
     const clock = this.machine.ledger.clock;
     for (;;) {
-      const until = Math.min(piece.until, this.#limit, this.#actScript());
+      this.#samples.take(clock.now, () => this.machine.technique.counters());
+      const until = Math.min(piece.until, this.#limit, this.#samples.due, this.#actScript());
       if (this.#script.quits) return { kind: "quit" };
       if (clock.now >= piece.until && clock.now < this.#limit) return null;
       // At the limit this asks only where the guest is.
@@ -178,6 +182,9 @@ export class Session {
       counters: { ...core.mmu.counters(), ...technique.counters() },
       regions: this.#measurement.regions(),
       ticksLost: board.ticksLost,
+      ...(this.#request.samples === undefined
+        ? {}
+        : { samples: this.#samples.ending(ledger.clock.now, technique.counters()) }),
       ...(explanation === null ? {} : { explanation }),
     };
   }

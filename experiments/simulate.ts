@@ -34,6 +34,8 @@ export interface SimulationRequest {
   readonly timerPhase: number;
   /** Itemise one iteration of this region (RunResult.explanation). */
   readonly explainRegion?: number;
+  /** Samples of the technique's counters to keep, an even number (RunResult.samples); none when not given. */
+  readonly samples?: number;
   /** Called at each VM exit, in order. */
   readonly onExit?: (record: ExitRecord) => void;
   /** Called with what the guest writes to its serial port, as it does. */

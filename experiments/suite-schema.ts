@@ -65,6 +65,8 @@ export const suiteSchema = z.strictObject({
     .min(1)
     .max(2 ** 49)
     .default(4_000_000_000),
+  /** Samples of the technique's counters over the time of each run, at most. */
+  samples: z.int().min(4).max(1000).multipleOf(2).optional(),
   figures: z.array(z.enum(FIGURE_NAMES)).default([...FIGURE_NAMES]),
   /** What the guests print, to be compared; the table has these in the place of cycles. */
   rows: z.array(row).min(1).optional(),

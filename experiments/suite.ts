@@ -32,6 +32,8 @@ export interface Suite {
   readonly guestMemoryMb: number;
   readonly maxCycles: number;
   readonly figures: readonly FigureName[];
+  /** Samples of counters to keep of each run. */
+  readonly samples?: number;
   /** Rows of the guests' output that are compared; absent in a suite about cycles. */
   readonly rows?: readonly SuiteRow[];
   readonly notes?: readonly string[];
@@ -121,10 +123,11 @@ function resolveNames(suite: SuiteFile, at: (path: Path) => string, base: string
     }),
   );
   checkUnique(suite, techniques, at);
-  const { name, title, profiles, repetitions, seed, guestMemory, maxCycles, figures, rows, notes } = suite;
+  const { name, title, profiles, repetitions, seed, guestMemory, maxCycles, figures, samples, rows, notes } = suite;
   return {
     ...{ name, title: title ?? name, profiles, techniques, workloads, repetitions, seed },
     ...{ guestMemoryMb: guestMemory, maxCycles, figures },
+    ...(samples === undefined ? {} : { samples }),
     ...(rows === undefined ? {} : { rows }),
     ...(notes === undefined ? {} : { notes }),
   };

@@ -47,6 +47,7 @@ export function requestOf(point: Point): SimulationRequest {
     maxCycles: point.maxCycles,
     seed: point.seed,
     timerPhase: point.timerPhase,
+    ...(point.samples === undefined ? {} : { samples: point.samples }),
     ...(point.explainRegion === undefined ? {} : { explainRegion: point.explainRegion }),
   };
 }

@@ -69,6 +69,13 @@ export interface Explanation {
   readonly items: readonly CostItem[];
 }
 
+/** Counters of a technique in the midst of a run. */
+export interface CounterSample {
+  /** Ticks of the clock. */
+  readonly ticks: number;
+  readonly counters: Readonly<Record<string, number>>;
+}
+
 export interface RunResult {
   readonly end: RunEnd;
   /** Everything the guest wrote to its serial port. */
@@ -84,6 +91,8 @@ export interface RunResult {
   /** Counters with dotted names: `tlb.data.misses`, `walk.references.pte`, `fault.true`, `fault.hidden`, `shadow.traced-writes`... */
   readonly counters: Readonly<Record<string, number>>;
   readonly regions: readonly RegionMeasure[];
+  /** The technique's counters over time, when asked for; the last are those of the end. */
+  readonly samples?: readonly CounterSample[];
   /** Present when asked for: one iteration of the measured and of the baseline region. */
   readonly explanation?: { readonly measured: Explanation; readonly baseline: Explanation | null };
   /** Virtual timer ticks that fell due while one was latched. */

@@ -82,6 +82,23 @@ export function accountsTable(results: readonly NamedResult[]): CsvTable {
   };
 }
 
+/** The technique's counters over the time of whole runs. */
+export function samplesTable(results: readonly NamedResult[]): CsvTable {
+  return {
+    columns: [...KEY_COLUMNS, "repetition", "time", "counter", "value", "unit"],
+    rows: results.flatMap(({ point, result }) =>
+      (result.samples ?? []).flatMap(({ ticks, counters }) =>
+        Object.entries(counters)
+          .sort(([a], [b]) => (a < b ? -1 : 1))
+          .map(([counter, value]) => [
+            ...keyCells(keyOf(point)),
+            ...[point.repetition, rounded(ticks / TICKS_PER_CYCLE), counter, value, "events at cycle"],
+          ]),
+      ),
+    ),
+  };
+}
+
 /** Kinds of faults, TLB misses, page walks and whatever else was counted in whole runs. */
 export function countersTable(results: readonly NamedResult[]): CsvTable {
   return {
