@@ -1,7 +1,9 @@
 /** The shape of a suite file (experiments/suites/README.md). */
 import { z } from "zod";
 
-export const FIGURE_NAMES = ["nanobenchmarks", "accounts"] as const;
+export const FIGURE_NAMES = ["nanobenchmarks", "accounts", "faults-eliminated", "translation-statistics"] as const;
+/** What is drawn when a suite does not say. */
+const USUAL_FIGURES: readonly FigureName[] = ["nanobenchmarks", "accounts"];
 export type FigureName = (typeof FIGURE_NAMES)[number];
 
 /** Values of command-line parameters; a list is swept. */
@@ -67,7 +69,7 @@ export const suiteSchema = z.strictObject({
     .default(4_000_000_000),
   /** Samples of the technique's counters over the time of each run, at most. */
   samples: z.int().min(4).max(1000).multipleOf(2).optional(),
-  figures: z.array(z.enum(FIGURE_NAMES)).default([...FIGURE_NAMES]),
+  figures: z.array(z.enum(FIGURE_NAMES)).default([...USUAL_FIGURES]),
   /** What the guests print, to be compared; the table has these in the place of cycles. */
   rows: z.array(row).min(1).optional(),
   /** Said below the table. */

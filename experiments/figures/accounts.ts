@@ -12,15 +12,29 @@ import { CONFIG, INK, subtitle } from "./style.ts";
 const CATEGORIES = [
   { name: "guest, user code", colour: "#1f4e79" },
   { name: "guest, kernel code", colour: "#6f9bc4" },
+  { name: "translated: identical", colour: "#8faecb" },
+  { name: "translated: control flow", colour: "#b9a3cf" },
+  { name: "translated: inline emulation", colour: "#8a6bab" },
   { name: "page walks", colour: "#8fc1a9" },
   { name: "event delivery", colour: "#4f8f6f" },
   { name: "waiting for devices", colour: "#d9d2c3" },
   { name: "VM exits and entries", colour: "#f2b56b" },
   { name: "VMREAD and VMWRITE", colour: "#de7f3b" },
+  { name: "call-outs", colour: "#e29aa0" },
+  { name: "translating", colour: "#c9495a" },
   { name: "monitor software", colour: "#a93226" },
   { name: "idle", colour: "#eef1f4" },
 ] as const;
 type Category = (typeof CATEGORIES)[number]["name"];
+
+/** Classes that the binary translator adds to the ledger's activities. */
+const TRANSLATOR: Readonly<Record<string, Category>> = {
+  identical: "translated: identical",
+  "control-flow": "translated: control flow",
+  "inline-emulation": "translated: inline emulation",
+  "call-out": "call-outs",
+  translate: "translating",
+};
 
 /** The category of an account (sim/ledger.ts). */
 export function categoryOf(domain: string, activity: string): Category {
@@ -28,6 +42,8 @@ export function categoryOf(domain: string, activity: string): Category {
   if (domain === "idle") return "idle";
   if (activity === "transition") return "VM exits and entries";
   if (activity === "vmcs") return "VMREAD and VMWRITE";
+  const translated = TRANSLATOR[activity.replace(/^service:/, "")];
+  if (translated !== undefined) return translated;
   if (domain === "monitor") return "monitor software";
   if (activity === "walk") return "page walks";
   if (activity === "delivery") return "event delivery";

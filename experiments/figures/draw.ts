@@ -5,11 +5,15 @@ import type { TopLevelSpec } from "vega-lite";
 import { type Published, readPublished } from "../published.ts";
 import { type Results, writeWhole } from "../results-folder.ts";
 import { accountsFigure } from "./accounts.ts";
+import { faultsEliminatedFigure } from "./faults-eliminated.ts";
 import { nanobenchmarksFigure } from "./nanobenchmarks.ts";
+import { translationStatisticsFigure } from "./translation-statistics.ts";
 
 const FIGURES: Readonly<Record<string, (results: Results, published: Published) => TopLevelSpec | undefined>> = {
   nanobenchmarks: nanobenchmarksFigure,
   accounts: accountsFigure,
+  "faults-eliminated": faultsEliminatedFigure,
+  "translation-statistics": translationStatisticsFigure,
 };
 
 /** Draws the named figures into a folder. A figure for which the run has no data is left away. Returns the paths. */
