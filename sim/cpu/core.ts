@@ -219,6 +219,7 @@ export class Core {
               },
             },
           });
+    this.#events.fast = this.#engine?.transfers ?? null;
     this.#bus = parts.bus;
     this.#ledger = ledger;
     this.#alarms = parts.alarms;

@@ -27,6 +27,8 @@ const EVENT_TYPES: Readonly<Record<EventKind, number>> = {
 const KIND_OF_TYPE = new Map(Object.entries(EVENT_TYPES).map(([kind, type]) => [type, kind as EventKind]));
 
 export class EventDelivery {
+  /** Delivers what it can as `deliver` does; the engine has one. */
+  fast: { deliver(event: DeliveryEvent): boolean } | null = null;
   readonly #state: CpuState;
   readonly #env: Environment;
   readonly #vmx: Vmx | null;
@@ -138,7 +140,7 @@ export class EventDelivery {
           instructionLength: isFromInstruction(event.kind) ? length : 0,
         });
       }
-      deliver(state, this.#env, event);
+      if (this.fast === null || !this.fast.deliver(event)) deliver(state, this.#env, event);
       const outcome = signal.outcome;
       signal.outcome = OUTCOME.NONE;
       if (outcome === OUTCOME.NONE) {

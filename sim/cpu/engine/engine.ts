@@ -10,14 +10,16 @@ import { type PhysicalMemory, RAM_OFFSET } from "../../memory/physical.ts";
 import type { Accounts } from "../accounts.ts";
 import type { Block, BlockMode, CodeCache } from "../code-cache.ts";
 import { ACCESS } from "../environment.ts";
+import { HELPER_NUMBER } from "../helpers.ts";
 import { execute } from "../interpreter.ts";
-import type { MicroOp } from "../micro-ops.ts";
+import { type MicroOp, OP } from "../micro-ops.ts";
 import type { Mmu } from "../mmu.ts";
 import type { PhysicalEnvironment } from "../physical-environment.ts";
 import { costTicks, type Profile } from "../profiles/profile.ts";
 import { type CpuState, fastCell, OUTCOME } from "../state.ts";
 import { compileRegion } from "./compile.ts";
 import { FUNCTION_TYPE, INTERPRETED, TRANSLATE, transferMode } from "./contract.ts";
+import { FastTransfers } from "./fast-transfers.ts";
 import { type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS, transferSlot } from "./layout.ts";
 import { buildRegion, type Region, type RegionInstruction } from "./region.ts";
 import { FUNCTION_TYPES, runtimeFunctions } from "./runtime.ts";
@@ -93,6 +95,8 @@ export class Engine {
   readonly #freeInstructions: number[] = [];
   /** Blocks whose region met segments that it was not compiled for. */
   readonly #unfit = new WeakSet<Block>();
+  /** Deliveries and returns in one piece. */
+  readonly transfers: FastTransfers;
   #wanted: Wanted[] = [];
   #waited = 0;
   /** Modules, regions and instructions compiled so far, and regions dropped. */
@@ -114,6 +118,7 @@ export class Engine {
       transfers: memory.engineArea.transfers,
       mispredict: costTicks(profile).mispredict,
     };
+    this.transfers = new FastTransfers(parts.state, env, memory, this.#layout);
     this.#transfers = new Int32Array(memory.buffer, memory.engineArea.transfers, (TRANSFER_SLOTS * TRANSFER_BYTES) / 4);
     this.#transfers.fill(-1);
     for (let n = TABLE_SIZE - 1; n > 0; n--) this.#freeEntries.push(n);
@@ -138,6 +143,7 @@ export class Engine {
       "engine.regions.dropped": this.dropped,
       "engine.translations.slow": this.slowTranslations,
       "engine.interpreted": this.interpreted,
+      "engine.transfers": this.transfers.done,
     };
   }
 
@@ -265,7 +271,12 @@ export class Engine {
 
   #number({ lifted, account }: RegionInstruction): number {
     const number = this.#freeInstructions.pop() ?? this.#instructions.length;
-    this.#instructions[number] = { ops: lifted.ops, account };
+    this.#instructions[number] = {
+      ops: lifted.ops,
+      account,
+      ticks: lifted.ticks,
+      returns: isInterruptReturn(lifted.ops),
+    };
     return number;
   }
 
@@ -289,7 +300,12 @@ export class Engine {
   readonly #leave = (number: number): number => {
     const { state, env, ledger, boundaries } = this.#parts;
     this.interpreted++;
-    const { ops, account } = this.#instructions[number] as Interpreted;
+    const { ops, account, ticks, returns } = this.#instructions[number] as Interpreted;
+    if (returns && this.transfers.interruptReturn()) {
+      ledger.charge(account, ticks);
+      ledger.retire(account);
+      return boundaries.next();
+    }
     execute(ops, 0, account, state, env, ledger);
     return state.signal.outcome === OUTCOME.NONE ? boundaries.next() : boundaries.signalled(account);
   };
@@ -316,4 +332,11 @@ export class Engine {
 interface Interpreted {
   readonly ops: readonly MicroOp[];
   readonly account: Account;
+  readonly ticks: number;
+  /** IRET of 32 bits. */
+  readonly returns: boolean;
+}
+
+function isInterruptReturn(ops: readonly MicroOp[]): boolean {
+  return ops.some(({ op, imm, w }) => op === OP.HELPER && imm === HELPER_NUMBER.iret && w === 32);
 }

@@ -106,7 +106,7 @@ function isSoftware(kind: EventKind): boolean {
 }
 
 /** EFLAGS as pushed for an event. */
-function flagsImage(state: CpuState, event: DeliveryEvent): number {
+export function flagsImage(state: CpuState, event: DeliveryEvent): number {
   const fault = event.kind === "exception" && event.vector < 32 && ((FAULTS >>> event.vector) & 1) !== 0;
   return fault || event.resume === true ? state.flags | FLAG.RF : state.flags;
 }
