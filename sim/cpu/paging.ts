@@ -78,7 +78,7 @@ export class Paging implements TableMemory {
 
   /** What walks are made with; rebuilt when the registers differ from those it was made of. */
   #tables: Tables;
-  #context: WalkContext;
+  #context: WalkContext & { root: number };
   #contextCr0 = 0;
   #contextCr3 = 0;
   #contextCr4 = 0;
@@ -221,6 +221,18 @@ export class Paging implements TableMemory {
     this.#ledger.charge(account, this.#ticks[cost], cost);
   }
 
+  /** One sum where nobody listens, one charge for each reference and update where somebody does. */
+  #chargeWalk(account: Account, references: number, updates: number): void {
+    const { walkStart, walkReference, walkUpdate } = this.#ticks;
+    if (this.#ledger.onCharge === null) {
+      this.#ledger.charge(account, walkStart + references * walkReference + updates * walkUpdate);
+      return;
+    }
+    this.charge(account, "walkStart");
+    for (let i = 0; i < references; i++) this.charge(account, "walkReference");
+    for (let i = 0; i < updates; i++) this.charge(account, "walkUpdate");
+  }
+
   /** Page-table references of the walker: one each, counted by reason; beyond RAM they go to the bus. */
   readTable(address: number, reason: number): number {
     if (reason >= 0) {
@@ -264,9 +276,7 @@ export class Paging implements TableMemory {
     const context = this.#currentContext();
     const result = walk(this.#tables, context, address, access & (WALK.WRITE | WALK.USER | WALK.FETCH));
     const account = this.#accounts.current.walk;
-    this.charge(account, "walkStart");
-    for (let i = 0; i < result.references; i++) this.charge(account, "walkReference");
-    for (let i = 0; i < result.updates; i++) this.charge(account, "walkUpdate");
+    this.#chargeWalk(account, result.references, result.updates);
     this.#walkUpdates += result.updates;
     if (result.outcome !== WALK_OUTCOME.TRANSLATED) return this.#fault(address, result.errorCode);
     if (known >= 0) {
@@ -318,10 +328,12 @@ export class Paging implements TableMemory {
     if (
       state.cr0 !== this.#contextCr0 ||
       state.cr4 !== this.#contextCr4 ||
-      state.i32[CELL.cr3] !== this.#contextCr3 ||
       ((state.cr4 & CR4.PAE) !== 0 && this.#paeChanged())
     ) {
       this.#context = this.#makeContext();
+    } else if (state.i32[CELL.cr3] !== this.#contextCr3) {
+      this.#contextCr3 = state.i32[CELL.cr3] as number;
+      this.#context.root = pageBase(state.get(CELL.cr3));
     }
     return this.#context;
   }
@@ -333,7 +345,7 @@ export class Paging implements TableMemory {
     return false;
   }
 
-  #makeContext(): WalkContext {
+  #makeContext(): WalkContext & { root: number } {
     const state = this.#state;
     const { physicalAddressBits, nxe: nxeBefore = false, pse: pseBefore = false } = this.#tables.features;
     const pae = (state.cr4 & CR4.PAE) !== 0;

@@ -3,6 +3,7 @@
  * sign-extended upper half written as a positive number), branded so that a guest-physical address cannot be used
  * where a host-physical one is meant. Arithmetic on addresses above 2^32 must not use JavaScript's 32-bit operators:
  * `0x7ffffffff123 & ~0xfff` is -0x1000. These functions are the only place that does such arithmetic.
+ * Masks of a result's low bits are right for any address, and many times faster than a remainder of large numbers.
  */
 
 /** After segmentation, before paging (SDM vol. 3, 3.1). */
@@ -20,12 +21,12 @@ const POWER = Float64Array.from({ length: 53 }, (_, bits) => 2 ** bits);
 
 /** Offset within a 4 KB page. */
 export function pageOffset(address: number): number {
-  return address % PAGE_SIZE;
+  return address & (PAGE_SIZE - 1);
 }
 
 /** Address of the first byte of the 4 KB page. */
 export function pageBase<A extends number>(address: A): A {
-  return (address - (address % PAGE_SIZE)) as A;
+  return (address - (address & (PAGE_SIZE - 1))) as A;
 }
 
 /** Number of the 4 KB page (frame or virtual page). */
@@ -35,17 +36,17 @@ export function pageNumber(address: number): number {
 
 /** The `count` bits of `address` from bit `low`, as a page-table index. */
 export function addressBits(address: number, low: number, count: number): number {
-  return Math.floor(address / (POWER[low] as number)) % (POWER[count] as number);
+  return lowBits(pageNumberAt(address, low), count);
 }
 
 /** `address` with its low `bits` bits cleared. */
 export function alignDown<A extends number>(address: A, bits: number): A {
-  return (address - (address % (POWER[bits] as number))) as A;
+  return (address - lowBits(address, bits)) as A;
 }
 
 /** The low `bits` bits of `address`: its offset within a page of 2^`bits` bytes. */
 export function lowBits(address: number, bits: number): number {
-  return address % (POWER[bits] as number);
+  return bits < 32 ? (address & ((1 << bits) - 1)) >>> 0 : address % (POWER[bits] as number);
 }
 
 /** Number of the page of 2^`shift` bytes that holds `address`. */

@@ -5,6 +5,9 @@
  * pseudo-random replacement (xorshift from a seed). A hit changes nothing, so that counts do not depend on how often
  * the engine skips a lookup that would have hit.
  *
+ * Fully associative structures are not searched: valid entries stand in chains by page number, and flushes visit the
+ * entries that they drop. This is for the simulator's speed and decides nothing.
+ *
  * Simplified: a walk fills both levels and a hit in the second level copies the entry into the first (SDM and
  * optimization manual do not say more); an eviction from the second level leaves the first alone; pages larger than
  * the mode's one large size are cached as pieces of that size.
@@ -41,7 +44,7 @@ interface Bank {
   readonly ways: number;
   readonly sets: number;
   readonly random: boolean;
-  /** Index of the bank's first replacement pointer. */
+  /** Index of the bank's first replacement pointer, and of its first `#free`. */
   readonly pointers: number;
 }
 
@@ -59,12 +62,19 @@ export interface SavedTlb {
 }
 
 const EMPTY = -1;
+/** Chains by the low bits of the page number. */
+const CHAINS = 256;
 const SMALL_SHIFT = 12;
 const LARGE_4M = 22;
 
 /** Page number and size class in one number, for one comparison. */
 function keyOf(linear: number, shift: number): number {
   return pageNumberAt(linear, shift) * 2 + (shift === SMALL_SHIFT ? 0 : 1);
+}
+
+/** The chain of a key: small and large pages of the same number share one. */
+function chainOf(key: number): number {
+  return (key / 2) & (CHAINS - 1);
 }
 
 /** Told when a translation leaves the first level. */
@@ -82,6 +92,17 @@ export class Tlb {
   /** By entry: address space (VPID or ASID). */
   readonly #tags: Uint16Array;
   readonly #pointers: Uint16Array;
+  /** By set: no way below this one is invalid. */
+  readonly #free: Uint16Array;
+  /** First entry of each chain, and by entry the next one; -1 ends a chain. Entries of all banks are in the same chains. */
+  readonly #chains = new Int16Array(CHAINS).fill(EMPTY);
+  readonly #next: Int16Array;
+  /** Valid entries; and one bit for each that is not global. */
+  #valid = 0;
+  readonly #local: Uint32Array;
+  /** Index in `#free` of an entry's set, and its way. */
+  readonly #setOf: Uint16Array;
+  readonly #wayOf: Uint16Array;
   readonly #small: Bank;
   readonly #large4M: Bank;
   readonly #large2M: Bank;
@@ -133,6 +154,18 @@ export class Tlb {
     this.attributes = new Uint8Array(entries);
     this.#tags = new Uint16Array(entries);
     this.#pointers = new Uint16Array(pointers);
+    this.#free = new Uint16Array(pointers);
+    this.#next = new Int16Array(entries).fill(EMPTY);
+    this.#local = new Uint32Array(Math.ceil(entries / 32));
+    this.#setOf = new Uint16Array(entries);
+    this.#wayOf = new Uint16Array(entries);
+    for (const each of new Set([this.#small, this.#large4M, this.#large2M, this.#secondSmall, this.#secondLarge])) {
+      if (each === null) continue;
+      for (let entry = 0; entry < each.entries; entry++) {
+        this.#setOf[each.first + entry] = each.pointers + Math.floor(entry / each.ways);
+        this.#wayOf[each.first + entry] = entry % each.ways;
+      }
+    }
     // xorshift has no way out of zero.
     this.#random = seed >>> 0 === 0 ? 0x9e3779b9 : seed >>> 0;
     this.#onEvict = onEvict;
@@ -185,11 +218,17 @@ export class Tlb {
 
   /** Drops every entry that translates `linear` in the current address space, global or not, of any size (INVLPG). */
   flushPage(linear: number): void {
-    const small = keyOf(linear, SMALL_SHIFT);
-    const large = keyOf(linear, this.#largeShift);
-    for (let entry = 0; entry < this.#keys.length; entry++) {
-      const key = this.#keys[entry];
-      if ((key === small || key === large) && this.#tags[entry] === this.currentTag) this.#invalidate(entry);
+    this.#flushKey(linear, SMALL_SHIFT);
+    if (this.#anyLarge) this.#flushKey(linear, this.#largeShift);
+  }
+
+  #flushKey(linear: number, shift: number): void {
+    const key = keyOf(linear, shift);
+    let entry = this.#chains[chainOf(key)] as number;
+    while (entry !== EMPTY) {
+      const next = this.#next[entry] as number;
+      if (this.#keys[entry] === key && this.#tags[entry] === this.currentTag) this.#invalidate(entry);
+      entry = next;
     }
   }
 
@@ -198,17 +237,18 @@ export class Tlb {
     this.#anyLarge = false;
     this.#keys.fill(EMPTY);
     this.#pointers.fill(0);
+    this.#reindex();
   }
 
   /** Drops entries of the current address space that are not global, without telling the listener. */
   flushNonGlobal(): void {
-    let left = 0;
-    for (let entry = 0; entry < this.#keys.length; entry++) {
-      if (this.#keys[entry] === EMPTY) continue;
-      if (this.#isGlobal(entry) || this.#tags[entry] !== this.currentTag) left++;
-      else this.#keys[entry] = EMPTY;
+    for (let word = 0; word < this.#local.length; word++) {
+      for (let bits = this.#local[word] as number; bits !== 0; bits &= bits - 1) {
+        const entry = word * 32 + 31 - Math.clz32(bits & -bits);
+        if (this.#tags[entry] === this.currentTag) this.#drop(entry);
+      }
     }
-    if (left === 0) this.#pointers.fill(0);
+    if (this.#valid === 0) this.#pointers.fill(0);
   }
 
   /** Valid entries of the first level, for tests and displays. */
@@ -250,19 +290,65 @@ export class Tlb {
     this.currentTag = saved.currentTag;
     this.useLargePages(saved.largeShift);
     this.#anyLarge = true;
+    this.#reindex();
   }
 
-  #isGlobal(entry: number): boolean {
-    return ((this.attributes[entry] as number) & TLB_ATTRIBUTE.GLOBAL) !== 0;
+  /** Makes chains and bits anew from the entries. */
+  #reindex(): void {
+    this.#chains.fill(EMPTY);
+    this.#local.fill(0);
+    this.#free.fill(0);
+    this.#valid = 0;
+    for (let entry = 0; entry < this.#keys.length; entry++) {
+      if (this.#keys[entry] === EMPTY) continue;
+      this.#chain(entry);
+      this.#mark(entry);
+    }
+  }
+
+  /** Puts a valid entry into its chain. */
+  #chain(entry: number): void {
+    const chain = chainOf(this.#keys[entry] as number);
+    this.#next[entry] = this.#chains[chain] as number;
+    this.#chains[chain] = entry;
+    this.#valid++;
+  }
+
+  /** Notes whether a valid entry is global. */
+  #mark(entry: number): void {
+    const word = entry >> 5;
+    const bit = 1 << (entry & 31);
+    const bits = this.#local[word] as number;
+    this.#local[word] = ((this.attributes[entry] as number) & TLB_ATTRIBUTE.GLOBAL) === 0 ? bits | bit : bits & ~bit;
+  }
+
+  /** Makes a valid entry invalid, without telling the listener. */
+  #drop(entry: number): void {
+    const chain = chainOf(this.#keys[entry] as number);
+    const after = this.#next[entry] as number;
+    let at = this.#chains[chain] as number;
+    if (at === entry) this.#chains[chain] = after;
+    else {
+      while (this.#next[at] !== entry) at = this.#next[at] as number;
+      this.#next[at] = after;
+    }
+    this.#keys[entry] = EMPTY;
+    this.#valid--;
+    const word = entry >> 5;
+    this.#local[word] = (this.#local[word] as number) & ~(1 << (entry & 31));
+    const set = this.#setOf[entry] as number;
+    const way = this.#wayOf[entry] as number;
+    if (way < (this.#free[set] as number)) this.#free[set] = way;
   }
 
   #find(bank: Bank, linear: number, shift: number): number {
     const key = keyOf(linear, shift);
-    const first = bank.sets === 1 ? bank.first : bank.first + (pageNumberAt(linear, shift) % bank.sets) * bank.ways;
-    const end = first + bank.ways;
-    const keys = this.#keys;
-    for (let entry = first; entry < end; entry++) {
-      if (keys[entry] === key && this.#tags[entry] === this.currentTag) return entry;
+    const end = bank.first + bank.entries;
+    let entry = this.#chains[chainOf(key)] as number;
+    while (entry !== EMPTY) {
+      if (this.#keys[entry] === key && entry >= bank.first && entry < end && this.#tags[entry] === this.currentTag)
+        return entry;
+      entry = this.#next[entry] as number;
     }
     return EMPTY;
   }
@@ -276,9 +362,11 @@ export class Tlb {
       this.#keys[entry] = keyOf(linear, shift);
       this.shifts[entry] = shift;
       this.#tags[entry] = this.currentTag;
+      this.#chain(entry);
     }
     this.bases[entry] = base;
     this.attributes[entry] = attributes;
+    this.#mark(entry);
     if (shift !== SMALL_SHIFT) this.#anyLarge = true;
     return entry;
   }
@@ -286,8 +374,9 @@ export class Tlb {
   #victim(bank: Bank, set: number): number {
     const first = bank.first + set * bank.ways;
     const pointer = bank.pointers + set;
-    let way = 0;
+    let way = this.#free[pointer] as number;
     while (way < bank.ways && this.#keys[first + way] !== EMPTY) way++;
+    this.#free[pointer] = way;
     if (way === bank.ways) way = bank.random ? this.#nextRandom() % bank.ways : (this.#pointers[pointer] as number);
     if (way === this.#pointers[pointer]) this.#pointers[pointer] = (way + 1) % bank.ways;
     return first + way;
@@ -307,6 +396,6 @@ export class Tlb {
     if (entry < this.#firstLevelEntries) {
       this.#onEvict(Math.floor((this.#keys[entry] as number) / 2), this.shifts[entry] as number);
     }
-    this.#keys[entry] = EMPTY;
+    this.#drop(entry);
   }
 }
