@@ -207,11 +207,12 @@ static void tick(struct trap_frame *frame) {
 
 /* What a kernel relies on when it restores its flags: whether the timer's interrupt comes is what POPF left in IF. */
 static void pop_interrupt_flag(const char *name, u32 flags) {
-    ticks = 0;
-    if (flags & EFLAGS_IF) cli();
-    else sti();
     outb(PIC_COMMAND, OCW3_READ_IRR);
-    timer_start(10000);
+    /* A request of earlier, if the timer has been running, is taken before the ticks count. */
+    sti();
+    timer_start(2000);
+    if (flags & EFLAGS_IF) cli();
+    ticks = 0;
     __asm__ volatile("pushl %0\n\tpopfl" ::"r"(flags) : "memory", "cc");
     while (!ticks && !(inb(PIC_COMMAND) & 1)) {}
     /* Requested or taken. A request that can be taken will have been after some more instructions. */
