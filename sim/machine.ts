@@ -34,8 +34,8 @@ import type { RunEnd } from "./result.ts";
 import type { BtParameters } from "./techniques/bt/parameters.ts";
 import type { GuestCpu, Technique } from "./techniques/monitor.ts";
 import { Native } from "./techniques/native.ts";
+import { TIMER_VECTOR } from "./techniques/physical-timer.ts";
 import { VtxMonitor } from "./techniques/vtx/monitor.ts";
-import { TIMER_VECTOR } from "./techniques/vtx/physical-timer.ts";
 import { Pmap, type PmapLayout } from "./vm.ts";
 
 /**

@@ -85,7 +85,7 @@ export interface RunResult {
   readonly ticks: number;
   readonly frequencyMHz: number;
   readonly accounts: readonly AccountTotal[];
-  /** Guest instructions retired (user and kernel); those that a monitor emulates in a row count too (vtx/emulation.ts). */
+  /** Guest instructions retired (user and kernel); those that a monitor emulates in a row count too (guest-emulation.ts). */
   readonly instructions: number;
   readonly exits: readonly ExitStatistics[];
   /** Counters with dotted names: `tlb.data.misses`, `walk.references.pte`, `fault.true`, `fault.hidden`, `shadow.traced-writes`... */

@@ -2,9 +2,14 @@
  * What every technique is to the machine: it is attached to a guest, runs it until something ends the run, and can
  * hand the guest's whole architectural state over.
  */
+import type { Timed } from "../clock.ts";
+import type { Bus } from "../cpu/bus.ts";
 import type { SavedState } from "../cpu/state.ts";
 import type { DmaPort } from "../devices/dma.ts";
 import type { ExitStatistics, RunEnd } from "../result.ts";
+
+/** The virtual machine's devices, as its monitor has them. */
+export type VirtualBoard = Bus & Timed;
 
 /** Limits of one call of `run`. */
 export interface TechniqueLimits {

@@ -12,6 +12,7 @@ import { FIELD, type VmcsField } from "../../cpu/vmx/fields.ts";
 import { GUEST_CHECKS } from "../../cpu/vmx/guest-checks.ts";
 import { NO_POINTER } from "../../cpu/vmx/vmcs.ts";
 import { DEBUG_TRAPS } from "../emulate.ts";
+import type { RunConditions } from "../guest-emulation.ts";
 import { processorCr0, processorCr4 } from "./control-registers.ts";
 import { cellOfField } from "./guest-registers.ts";
 
@@ -20,7 +21,7 @@ interface Condition {
   readonly holds: () => boolean;
 }
 
-export class EntryConditions {
+export class EntryConditions implements RunConditions {
   /** No state is good enough. */
   readonly always: boolean;
   readonly #conditions: readonly Condition[];

@@ -10,11 +10,11 @@ import { EVENT, INTERRUPTION, PROCESSOR_BASED } from "../../cpu/vmx/controls.ts"
 import type { VmxEvent } from "../../cpu/vmx/exits.ts";
 import { FIELD } from "../../cpu/vmx/fields.ts";
 import { REASON } from "../../cpu/vmx/reasons.ts";
+import type { VirtualBoard } from "../monitor.ts";
+import type { PhysicalTimer } from "../physical-timer.ts";
+import type { MonitorStep } from "../steps.ts";
 import type { GuestRegisters, VmcsPort } from "./guest-registers.ts";
-import type { PhysicalTimer } from "./physical-timer.ts";
 import type { ProcessorControls } from "./processor-controls.ts";
-import type { VtxStep } from "./steps.ts";
-import type { VirtualBoard } from "./wiring.ts";
 
 /** Fields of the snapshot besides the guest registers (guest-registers.ts reads four): ten VMREADs in all. */
 export interface ExitSnapshot {
@@ -33,7 +33,7 @@ export interface EventInjectionParts {
   readonly virtual: CpuState;
   readonly guest: GuestRegisters;
   readonly board: VirtualBoard;
-  readonly steps: { do(step: VtxStep): void };
+  readonly steps: { do(step: MonitorStep): void };
   readonly timer: PhysicalTimer;
   readonly clock: Clock;
   /** Counters `events.*`. */

@@ -36,11 +36,11 @@ import {
   EVERYTHING,
   requirements,
 } from "../emulate.ts";
+import type { GuestMemory } from "../guest-memory.ts";
+import type { PhysicalTimer } from "../physical-timer.ts";
 import type { VirtualEnvironment } from "../virtual-environment.ts";
 import { pushesRfClear } from "./event-injection.ts";
-import type { GuestMemory } from "./guest-memory.ts";
 import type { GuestRegisters } from "./guest-registers.ts";
-import type { PhysicalTimer } from "./physical-timer.ts";
 
 /** What handlers work with; the monitor makes one. */
 export interface HandlerContext {

@@ -1,8 +1,6 @@
 /**
  * What the VT-x monitor is made of, and how the parts know each other. Read it beside sim/machine.ts.
  */
-import type { Timed } from "../../clock.ts";
-import type { Bus } from "../../cpu/bus.ts";
 import type { Core } from "../../cpu/core.ts";
 import { CpuState, SEG } from "../../cpu/state.ts";
 import { FIELD } from "../../cpu/vmx/fields.ts";
@@ -14,24 +12,21 @@ import type { RunEnd } from "../../result.ts";
 import type { Pmap } from "../../vm.ts";
 import { Emulator } from "../emulate.ts";
 import { ExitLog } from "../exit-log.ts";
-import type { GuestCpu } from "../monitor.ts";
+import { GuestEmulation } from "../guest-emulation.ts";
+import { GuestMemory } from "../guest-memory.ts";
+import { hiddenFromGuest } from "../guest-profile.ts";
+import type { GuestCpu, VirtualBoard } from "../monitor.ts";
 import { MonitorMemory } from "../monitor-memory.ts";
+import { PhysicalTimer } from "../physical-timer.ts";
 import { VirtualEnvironment } from "../virtual-environment.ts";
 import { ControlRegisters } from "./control-registers.ts";
-import { GuestEmulation } from "./emulation.ts";
 import { EntryConditions } from "./entry-conditions.ts";
 import { EventInjection, type ExitSnapshot } from "./event-injection.ts";
-import { GuestMemory } from "./guest-memory.ts";
-import { hiddenFromGuest } from "./guest-profile.ts";
 import { GuestRegisters } from "./guest-registers.ts";
 import type { HandlerContext } from "./handlers.ts";
 import { HostWorld } from "./host-world.ts";
-import { PhysicalTimer } from "./physical-timer.ts";
 import { ProcessorControls } from "./processor-controls.ts";
 import { VmcsAccess } from "./vmcs-access.ts";
-
-/** The virtual machine's devices. */
-export type VirtualBoard = Bus & Timed;
 
 export interface VtxParts {
   readonly core: Core;
@@ -145,7 +140,7 @@ export function wire(given: VtxParts): MonitorParts {
     memory: port,
     pmap,
     board,
-    world,
+    frames: world,
     timestamp: () => ledger.clock.timestamp,
     translationChanged,
     apicBaseChanged: () => undefined,

@@ -1,9 +1,9 @@
 /**
- * The guest, emulated: from reset, and whenever its state is one that VT-x of the first generation cannot enter (real
- * mode, big real mode, segment registers that are stale after a change of mode), instruction after instruction until a
- * VM entry would take it (entry-conditions.ts). What an instruction does is the one interpreter's business, what an
- * event does the processor's own delivery code's; here is only what happens between instructions, in the order of
- * cpu/core.ts.
+ * The guest, emulated: instruction after instruction, wherever the monitor cannot run it otherwise. Under VT-x of the
+ * first generation that is real mode, big real mode and segment registers that are stale after a change of mode, until a
+ * VM entry would take the guest (vtx/entry-conditions.ts). What an instruction does is the one interpreter's business,
+ * what an event does the processor's own delivery code's; here is only what happens between instructions, in the order
+ * of cpu/core.ts.
  *
  * Time: every instruction costs the monitor's steps (next, decode or look-up, emulate) and its memory references;
  * nothing is charged to the guest. An emulated instruction that completes counts as retired by the guest, in the
@@ -13,22 +13,17 @@
  * Virtual devices act at the first instruction boundary at which the machine's clock has reached their deadline, as
  * in the processor. The physical timer is not needed here: the monitor looks itself.
  */
-import type { Clock } from "../../clock.ts";
-import type { Accounts } from "../../cpu/accounts.ts";
-import { EventDelivery, type EventStop } from "../../cpu/events.ts";
-import { OP } from "../../cpu/micro-ops.ts";
-import { ACTIVITY, BLOCKING, CELL, type CpuState, FLAG, OUTCOME, raise, SEG, VECTOR } from "../../cpu/state.ts";
-import {
-  breakpointWatches,
-  ENABLED_BREAKPOINT,
-  instructionBreakpoints,
-  WATCHES,
-} from "../../cpu/system/breakpoints.ts";
-import { virtualInterruptDue } from "../../cpu/system/virtual8086.ts";
-import type { VmxEvent } from "../../cpu/vmx/exits.ts";
-import type { Account, Ledger } from "../../ledger.ts";
-import type { ExitRecord } from "../../observer.ts";
-import type { RunEnd } from "../../result.ts";
+import type { Clock } from "../clock.ts";
+import type { Accounts } from "../cpu/accounts.ts";
+import { EventDelivery, type EventStop } from "../cpu/events.ts";
+import { OP } from "../cpu/micro-ops.ts";
+import { ACTIVITY, BLOCKING, CELL, type CpuState, FLAG, OUTCOME, raise, SEG, VECTOR } from "../cpu/state.ts";
+import { breakpointWatches, ENABLED_BREAKPOINT, instructionBreakpoints, WATCHES } from "../cpu/system/breakpoints.ts";
+import { virtualInterruptDue } from "../cpu/system/virtual8086.ts";
+import type { VmxEvent } from "../cpu/vmx/exits.ts";
+import type { Account, Ledger } from "../ledger.ts";
+import type { ExitRecord } from "../observer.ts";
+import type { RunEnd } from "../result.ts";
 import {
   afterInstruction,
   type Before,
@@ -36,12 +31,19 @@ import {
   DEBUG_TRAPS,
   type Emulator,
   type SavedDecoded,
-} from "../emulate.ts";
-import type { ExitLog } from "../exit-log.ts";
-import type { VirtualEnvironment } from "../virtual-environment.ts";
-import type { EntryConditions } from "./entry-conditions.ts";
+} from "./emulate.ts";
+import type { ExitLog } from "./exit-log.ts";
 import type { GuestMemory } from "./guest-memory.ts";
-import type { VirtualBoard } from "./wiring.ts";
+import type { VirtualBoard } from "./monitor.ts";
+import type { VirtualEnvironment } from "./virtual-environment.ts";
+
+/** Whether a monitor can run the guest otherwise than by emulation. */
+export interface RunConditions {
+  /** Name of a condition that keeps it from that; null if none does. Free: callers charge a step. */
+  obstacle(): string | null;
+  save(): string | null;
+  restore(name: string | null): void;
+}
 
 export interface EmulationParts {
   readonly virtual: CpuState;
@@ -49,7 +51,7 @@ export interface EmulationParts {
   readonly emulator: Emulator;
   readonly memory: GuestMemory;
   readonly board: VirtualBoard;
-  readonly conditions: EntryConditions;
+  readonly conditions: RunConditions;
   readonly ledger: Ledger;
   readonly accounts: Accounts;
   readonly log: ExitLog;
@@ -64,7 +66,7 @@ export interface EmulationParts {
   end(end: RunEnd): void;
 }
 
-/** Why `run` returned: VT-x can run the guest; it executed HLT; a limit, or a pause; a breakpoint; the run has ended. */
+/** Why `run` returned: the monitor can run the guest; it executed HLT; a limit, or a pause; a breakpoint; the run has ended. */
 export type EmulationStop = "enter" | "halt" | "limit" | "breakpoint" | "end";
 
 /** A stretch of emulation from its beginning on. */
@@ -73,7 +75,7 @@ interface Stretch {
   readonly time: number;
   readonly cs: number;
   readonly eip: number;
-  /** The condition that VT-x did not meet, or what else was the reason. */
+  /** The condition that was not met, or what else was the reason. */
   readonly reason: string;
   /** Instructions emulated before it. */
   readonly first: number;
@@ -138,7 +140,7 @@ export class GuestEmulation {
   }
 
   /**
-   * Emulates until VT-x can go on, the guest halts, or a limit is reached: ticks, instructions retired, an instruction
+   * Emulates until the monitor can run the guest otherwise, the guest halts, or a limit is reached: ticks, instructions retired, an instruction
    * at one of the linear addresses of `breakpoints`.
    */
   run(until: number, instructions: number, breakpoints?: ReadonlySet<number>): EmulationStop {

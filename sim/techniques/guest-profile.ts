@@ -2,7 +2,7 @@
  * The processor that a guest of the VT-x monitor finds: the real one without what is not virtualized. VMX is not, and
  * neither are MONITOR and MWAIT, so that a guest that waits executes HLT, which the monitor understands.
  */
-import type { CpuidLeaf, Profile } from "../../cpu/profiles/profile.ts";
+import type { CpuidLeaf, Profile } from "../cpu/profiles/profile.ts";
 
 const ECX_MONITOR = 1 << 3;
 const ECX_VMX = 1 << 5;

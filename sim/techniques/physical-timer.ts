@@ -2,10 +2,10 @@
  * The monitor's use of the machine's local APIC timer: one shot, so that a virtual device's next deadline reaches the
  * monitor as a physical interrupt while the guest runs. This generation has no preemption timer.
  */
-import type { Clock } from "../../clock.ts";
-import type { MonitorMemory } from "../monitor-memory.ts";
+import type { Clock } from "../clock.ts";
 import { APIC_REGISTER } from "./apic-registers.ts";
-import type { VtxStep } from "./steps.ts";
+import type { MonitorMemory } from "./monitor-memory.ts";
+import type { MonitorStep } from "./steps.ts";
 
 /** Vector of the timer's interrupt in the monitor's IDT. */
 export const TIMER_VECTOR = 0xef;
@@ -19,13 +19,13 @@ export class PhysicalTimer {
   /** Virtual deadline in ticks that the timer is set for; infinite when it is off. */
   armedFor = Number.POSITIVE_INFINITY;
   readonly #memory: MonitorMemory;
-  readonly #steps: { do(step: VtxStep): void };
+  readonly #steps: { do(step: MonitorStep): void };
   readonly #clock: Clock;
   readonly #busClock: { readonly numerator: number; readonly denominator: number };
 
   constructor(
     memory: MonitorMemory,
-    steps: { do(step: VtxStep): void },
+    steps: { do(step: MonitorStep): void },
     clock: Clock,
     busClock: { readonly numerator: number; readonly denominator: number },
   ) {

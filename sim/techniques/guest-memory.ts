@@ -2,22 +2,28 @@
  * Guest-physical space as the monitor reaches it: RAM through the pmap and the monitor's memory port, everything else
  * through the virtual board. It is what the emulator's environment and the shadow page tables stand on.
  */
-import type { Bus } from "../../cpu/bus.ts";
-import type { GuestPhysical, HostPhysical } from "../../memory/address.ts";
-import { PAGE_SHIFT, PAGE_SIZE, pageNumber } from "../../memory/address.ts";
-import type { Shadow } from "../../memory/shadow.ts";
-import type { ShadowHost, ShadowStep } from "../../memory/shadow-host.ts";
-import type { Pmap } from "../../vm.ts";
-import type { MonitorMemory } from "../monitor-memory.ts";
-import type { EmulationHost } from "../virtual-environment.ts";
-import type { HostWorld } from "./host-world.ts";
-import { SHADOW_STEP_COSTS, VTX_STEPS, type VtxStep } from "./steps.ts";
+import type { Bus } from "../cpu/bus.ts";
+import type { GuestPhysical, HostPhysical } from "../memory/address.ts";
+import { PAGE_SHIFT, PAGE_SIZE, pageNumber } from "../memory/address.ts";
+import type { Shadow } from "../memory/shadow.ts";
+import type { ShadowHost, ShadowStep } from "../memory/shadow-host.ts";
+import type { Pmap } from "../vm.ts";
+import type { MonitorMemory } from "./monitor-memory.ts";
+import { MONITOR_STEPS, type MonitorStep, SHADOW_STEP_COSTS } from "./steps.ts";
+import type { EmulationHost } from "./virtual-environment.ts";
+
+/** Host frames for shadow tables. */
+export interface FramePool {
+  /** A zeroed frame: its host-physical page number, or -1. */
+  allocate(): number;
+  release(frame: number): void;
+}
 
 export interface GuestMemoryParts {
   readonly memory: MonitorMemory;
   readonly pmap: Pmap;
   readonly board: Bus;
-  readonly world: HostWorld;
+  readonly frames: FramePool;
   /** Guest time-stamp counter in cycles. */
   readonly timestamp: () => number;
   /** The guest's control registers or APIC base changed under emulation. */
@@ -40,8 +46,8 @@ export class GuestMemory implements EmulationHost, ShadowHost {
   }
 
   /** Charges one step of the monitor's table. */
-  do(step: VtxStep): void {
-    this.#parts.memory.step(step, VTX_STEPS[step]);
+  do(step: MonitorStep): void {
+    this.#parts.memory.step(step, MONITOR_STEPS[step]);
   }
 
   // ---- for the emulator ----
@@ -168,11 +174,11 @@ export class GuestMemory implements EmulationHost, ShadowHost {
   }
 
   allocateFrame(): number {
-    return this.#parts.world.allocate();
+    return this.#parts.frames.allocate();
   }
 
   releaseFrame(frame: number): void {
-    this.#parts.world.release(frame);
+    this.#parts.frames.release(frame);
   }
 
   step(name: ShadowStep): void {

@@ -1,5 +1,5 @@
 /**
- * What the VT-x monitor's software does, as primitive steps: how many instructions each takes. One table for all
+ * What a monitor's software does, as primitive steps: how many instructions each takes. One table for all monitors,
  * processors and workloads; cycles are instructions x the profile's monitorCpi (monitor-memory.ts), and memory
  * references, VMREADs and VMWRITEs come on top at their own prices.
  *
@@ -8,10 +8,10 @@
  * and KVM's), made step by step from what the step must do. Only their ratios matter for predictions: the common
  * factor is in monitorCpi, which is fitted to one cell. They are the same whatever a published cell says.
  */
-import { SHADOW_STEPS, type ShadowStep } from "../../memory/shadow-host.ts";
-import type { Step } from "../monitor-memory.ts";
+import { SHADOW_STEPS, type ShadowStep } from "../memory/shadow-host.ts";
+import type { Step } from "./monitor-memory.ts";
 
-export const VTX_STEPS = {
+export const MONITOR_STEPS = {
   dispatch: {
     instructions: 160,
     derivation:
@@ -108,7 +108,7 @@ export const VTX_STEPS = {
   },
   halt: { instructions: 120, derivation: "nothing runnable: find the next deadline, go idle" },
 } as const satisfies Record<string, Step>;
-export type VtxStep = keyof typeof VTX_STEPS;
+export type MonitorStep = keyof typeof MONITOR_STEPS;
 
 /** Instructions of the shadow MMU's primitives; what each does is described with its name (shadow-host.ts). */
 const SHADOW_INSTRUCTIONS: Readonly<Record<ShadowStep, number>> = {
