@@ -29,13 +29,14 @@ u32 eax_of(u32 address, u32 cpl) {
     return caught.frame.eax;
 }
 
-void outcome_of_trap(struct outcome *outcome) {
-    const struct trap_frame *frame = &caught.frame;
+void outcome_of(const struct trap_frame *frame, u32 esp, struct outcome *outcome) {
     *outcome = (struct outcome){
         .registers = {frame->eax, frame->ecx, frame->edx, frame->ebx, 0, frame->ebp, frame->esi, frame->edi},
         .eflags = frame->eflags & (EFLAGS_DEFINED | EFLAGS_DF),
-        .pushed = in.esp - frame->esp};
+        .pushed = in.esp - esp};
 }
+
+void outcome_of_trap(struct outcome *outcome) { outcome_of(&caught.frame, caught.frame.esp, outcome); }
 
 void expect_outcome(const char *what, const struct outcome *found, const struct outcome *expected) {
     for (u32 i = 0; i < 8; i++) expect(what, found->registers[i], expected->registers[i]);

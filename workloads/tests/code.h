@@ -22,11 +22,12 @@ u32 eax_of(u32 address, u32 cpl);         /* EAX at the end of what begins there
 /* Status flags but AF, which the logical instructions and shifts leave undefined. */
 #define EFLAGS_DEFINED (EFLAGS_STATUS & ~EFLAGS_AF)
 
-/* General registers in the order of their numbers (ESP left out: 0), EFLAGS and the distance of ESP from `in.esp`, of the last trap. */
+/* General registers in the order of their numbers (ESP left out: 0), EFLAGS and the distance of ESP from `in.esp`, at a trap. */
 struct outcome {
     u32 registers[8], eflags, pushed;
 };
-void outcome_of_trap(struct outcome *outcome);
+void outcome_of(const struct trap_frame *frame, u32 esp, struct outcome *outcome);
+void outcome_of_trap(struct outcome *outcome); /* of the one that ended the last run */
 void expect_outcome(const char *what, const struct outcome *found, const struct outcome *expected);
 
 #endif
