@@ -15,12 +15,24 @@ export const SHADOW_STEPS = {
   fill: "compose and store one shadow entry, and note it in the reverse map or the child's list of parents",
   zap: "clear one present shadow entry and take it out of the reverse map or the child's list of parents",
   examine: "one changed guest entry compared with the shadow entry that stands for it",
-  trace: "a guest page begins to be traced; its writable mappings are write-protected apart",
+  trace: "a guest page begins to be traced, or watched; its writable mappings are write-protected apart",
   untrace: "a guest page is no longer traced",
   "write-protect": "one shadow entry, found through the reverse map, loses R/W",
   "root-switch": "another root becomes the active one",
 } as const;
 export type ShadowStep = keyof typeof SHADOW_STEPS;
+
+/**
+ * First linear address of the region that a monitor without its own address space has in its guest's: the top 4 MB, the
+ * reach of one page table, or of two with PAE paging.
+ */
+export const REGION_BASE = 0xffc00000;
+
+/** Host-physical page numbers of the page tables that map the region; their entries are the monitor's business. */
+export interface ShadowRegion {
+  readonly table: number;
+  readonly paeTables: readonly [first: number, second: number];
+}
 
 export interface ShadowHost {
   /**
@@ -47,4 +59,15 @@ export interface ShadowHost {
   releaseFrame(frame: number): void;
   /** Charges one primitive. */
   step(name: ShadowStep): void;
+  /**
+   * Bytes of a watched page were written: what was given to `guestWrote`, page by page, or an entry in which a walk set
+   * A or D. May watch and unwatch pages.
+   */
+  watchedWrite?(address: GuestPhysical, bytes: number): void;
+  /**
+   * The active root does not translate linear addresses from `linear` on for `bytes` bytes any more as it did, or not
+   * with all rights. Who enters the guest without flushing the TLB has to invalidate them before. Not called for roots that
+   * are not active: loading CR3 flushes. `bytes` is 4096 or the reach of one page table.
+   */
+  lost?(linear: number, bytes: number): void;
 }

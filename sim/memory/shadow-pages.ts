@@ -1,7 +1,7 @@
 /**
  * The shadow pages of one virtual processor's guest: tables of 32-bit or PAE paging (SDM vol. 3, 4.3 and 4.4), as the
- * guest's are, in the monitor's frames, what each stands for, who refers to whom, which guest pages are traced, and which shadow entries map a guest
- * page. This file knows how to keep those books consistent; when an entry is made and what it permits is shadow.ts's
+ * guest's are, in the monitor's frames, what each stands for, who refers to whom, and which shadow entries map a guest
+ * page; which guest pages are traced is in shadow-tracing.ts. This file knows how to keep those books consistent; when an entry is made and what it permits is shadow.ts's
  * business.
  *
  * A shadow page is keyed by what it stands for, the level at which the guest uses that, and its role: whatever of the
@@ -15,10 +15,14 @@
  *
  * With PAE paging the roots are directories too, up to four at a time, and a frame besides holds the pointer table that
  * refers to them. It stands for no guest page: the guest's pointer table counts only while it is loaded into registers.
+ *
+ * A monitor that lives in the guest's linear space has its page tables linked into every root that covers the top
+ * (ROLE.TOP) as long as it exists. These links stand in no books.
  */
-import type { HostPhysical } from "./address.ts";
+import { type HostPhysical, PAGE_SHIFT, PAGE_SIZE } from "./address.ts";
 import { PAGING_32, PAGING_PAE } from "./page-tables.ts";
-import type { ShadowHost } from "./shadow-host.ts";
+import type { ShadowHost, ShadowRegion } from "./shadow-host.ts";
+import { type SavedTracing, ShadowTracing } from "./shadow-tracing.ts";
 
 /** What a shadow page stands for. */
 export const SHADOW_KIND = {
@@ -30,14 +34,17 @@ export const SHADOW_KIND = {
   SPLIT: 2,
   /** The guest-physical space while paging is off; `subject` is 0. A root. */
   IDENTITY: 3,
+  /** With PAE paging, what the guest has no directory for: it holds the monitor's region alone; `subject` is 0. A root. */
+  REGION: 4,
 } as const;
+const KINDS = 8;
 
 /**
  * Bits of a role. TABLE and SPLIT: R/W, U/S, XD and (SPLIT) D of the guest's PDE; roots: CR4.PSE, of 32-bit paging only;
- * all: CR0.WP, PAE paging, IA32_EFER.NXE (with PAE only).
+ * all: CR0.WP, PAE paging, IA32_EFER.NXE (with PAE only). TOP: a root under which the monitor's region lies.
  */
-export const ROLE = { WRITE: 1, USER: 2, DIRTY: 4, WP: 8, PSE: 16, PAE: 32, NXE: 64, NX: 128 } as const;
-const ROLES = 256;
+export const ROLE = { WRITE: 1, USER: 2, DIRTY: 4, WP: 8, PSE: 16, PAE: 32, NXE: 64, NX: 128, TOP: 256 } as const;
+const ROLES = 512;
 
 const BITS = PAGING_32.bits;
 const LINK = BITS.present | BITS.write | BITS.user | BITS.accessed;
@@ -45,8 +52,12 @@ const LINK = BITS.present | BITS.write | BITS.user | BITS.accessed;
 export const LEAF_WRITABLE = BITS.write | BITS.dirty;
 /** Execute-disable, in the upper word of a leaf. */
 export const LEAF_NO_EXECUTE = 1 << 31;
-/** Entries of a pointer table. */
+/** What of a leaf that is present permits something. */
+const RIGHTS = BITS.write | BITS.user;
+const PAGE_MASK = -PAGE_SIZE;
+/** Entries of a pointer table, and what lies under each. */
 const POINTERS = 4;
+const POINTER_REACH = 2 ** 30;
 const NO_FRAME = -1;
 
 export interface ShadowPage {
@@ -62,16 +73,6 @@ export interface ShadowPage {
   readonly parents: Set<HostPhysical>;
   /** Roots: number of the last activation. */
   activated: number;
-}
-
-/** A guest page whose stores the monitor sees. */
-export interface TracedPage {
-  /** Shadow pages that stand for it; at least one. */
-  readonly pages: ShadowPage[];
-  /** Stores into it since a root that reaches it was last active (shadow.ts). */
-  writes: number;
-  /** Activation that last made it reachable when `writes` was counted. */
-  reached: number;
 }
 
 /** The pointer table: its frame, and the frames of the directories that its entries refer to; -1: none. */
@@ -92,12 +93,7 @@ export interface SavedShadowPages {
     readonly activated: number;
   }[];
   readonly mappings: readonly (readonly [guestPage: number, entries: readonly number[]])[];
-  readonly traced: readonly (readonly [
-    guestPage: number,
-    frames: readonly number[],
-    writes: number,
-    reached: number,
-  ])[];
+  readonly tracing: SavedTracing;
   /** Frames of the active roots; -1: a pointer entry that is not present, or a root that was released. */
   readonly active: readonly number[];
   readonly pointers: PointerTable;
@@ -110,18 +106,38 @@ export interface ShadowCounts {
   created: number;
   released: number;
   evictions: number;
-  traced: number;
-  untraced: number;
   writeProtects: number;
 }
 
 export function shadowKey(kind: number, subject: number, role: number): number {
-  return (subject * 4 + kind) * ROLES + role;
+  return (subject * KINDS + kind) * ROLES + role;
 }
 
 /** Whether a shadow page is a root, and its entries refer to other shadow pages. */
 export function isRoot(page: ShadowPage): boolean {
-  return page.kind === SHADOW_KIND.DIRECTORY || page.kind === SHADOW_KIND.IDENTITY;
+  const { kind } = page;
+  return kind === SHADOW_KIND.DIRECTORY || kind === SHADOW_KIND.IDENTITY || kind === SHADOW_KIND.REGION;
+}
+
+/** Whether a shadow page stands for a guest page, used as directory or table. */
+export function isGuestTable(page: ShadowPage): boolean {
+  return page.kind === SHADOW_KIND.DIRECTORY || page.kind === SHADOW_KIND.TABLE;
+}
+
+/** Entries that link the monitor's region into roots with a role: from which index on, and the tables' frames. */
+export function regionLinks(
+  role: number,
+  region: ShadowRegion | null,
+): readonly [first: number, frames: readonly number[]] {
+  const entries = PAGE_SIZE / entryBytes(role);
+  if (region === null || (role & ROLE.TOP) === 0) return [entries, []];
+  const frames = (role & ROLE.PAE) === 0 ? [region.table] : region.paeTables;
+  return [entries - frames.length, frames];
+}
+
+/** An entry of a root that refers to the table in `frame`. */
+export function linkTo(frame: number): number {
+  return (frame << PAGE_SHIFT) | LINK;
 }
 
 /** Bytes of an entry of a table with this role: of the shadow page's own, and of its guest page's. */
@@ -133,6 +149,11 @@ export function entryAddress(page: ShadowPage, index: number): HostPhysical {
   return (page.frame * 4096 + index * entryBytes(page.role)) as HostPhysical;
 }
 
+/** Bytes of linear space that a table with this role maps. */
+function tableReach(role: number): number {
+  return (PAGE_SIZE / entryBytes(role)) * PAGE_SIZE;
+}
+
 /** Index of the entry at `address` in a page. */
 function entryIndex(page: ShadowPage, address: HostPhysical): number {
   return (address % 4096) / entryBytes(page.role);
@@ -140,22 +161,19 @@ function entryIndex(page: ShadowPage, address: HostPhysical): number {
 
 export class ShadowPages {
   readonly #host: ShadowHost;
+  readonly region: ShadowRegion | null;
   readonly #byKey = new Map<number, ShadowPage>();
   /** By frame, in the order in which they were made. */
   readonly byFrame = new Map<number, ShadowPage>();
   /** Shadow leaves by the guest page that they map. */
   readonly mappings = new Map<number, Set<HostPhysical>>();
-  readonly traced = new Map<number, TracedPage>();
-  /** Pages that stand for guest tables outside RAM, which cannot be traced. */
-  readonly untraceable = new Set<ShadowPage>();
+  readonly tracing: ShadowTracing;
   readonly counts: ShadowCounts = {
     fills: 0,
     zaps: 0,
     created: 0,
     released: 0,
     evictions: 0,
-    traced: 0,
-    untraced: 0,
     writeProtects: 0,
   };
   /** The root that the processor uses, or, with PAE paging, the four of the pointer table: never evicted. */
@@ -164,8 +182,10 @@ export class ShadowPages {
   #pointerFrame = NO_FRAME;
   readonly #pointers: number[] = new Array(POINTERS).fill(NO_FRAME);
 
-  constructor(host: ShadowHost) {
+  constructor(host: ShadowHost, region: ShadowRegion | null) {
     this.#host = host;
+    this.region = region;
+    this.tracing = new ShadowTracing(host, (guestPage) => this.#writeProtect(guestPage));
   }
 
   find(kind: number, subject: number, role: number): ShadowPage | null {
@@ -194,7 +214,12 @@ export class ShadowPages {
     this.counts.created++;
     this.#byKey.set(page.key, page);
     this.byFrame.set(page.frame, page);
-    if (kind === SHADOW_KIND.DIRECTORY || kind === SHADOW_KIND.TABLE) this.#trace(page);
+    const [first, frames] = regionLinks(role, this.region);
+    for (const [n, frame] of frames.entries()) {
+      this.#write(page, entryAddress(page, first + n), linkTo(frame), 0);
+      this.#filled();
+    }
+    if (isGuestTable(page)) this.tracing.trace(page);
     return page;
   }
 
@@ -208,10 +233,15 @@ export class ShadowPages {
       if (isRoot(page)) this.unlink(page, index);
       else this.zap(page, index);
     }
+    const [first, frames] = regionLinks(page.role, this.region);
+    for (const n of frames.keys()) {
+      this.#write(page, entryAddress(page, first + n), 0, 0);
+      this.#zapped();
+    }
     this.#byKey.delete(page.key);
     this.byFrame.delete(page.frame);
     if (this.active.includes(page)) this.#deactivate(page);
-    this.#untrace(page);
+    this.tracing.untrace(page);
     this.#host.step("release-page");
     this.counts.released++;
     this.#host.releaseFrame(page.frame);
@@ -219,7 +249,7 @@ export class ShadowPages {
 
   /** Drops everything that stands for a guest page. */
   releaseGuestPage(guestPage: number): void {
-    for (const page of [...(this.traced.get(guestPage)?.pages ?? [])]) {
+    for (const page of [...(this.tracing.traced.get(guestPage)?.pages ?? [])]) {
       if (this.lives(page)) this.release(page);
     }
   }
@@ -259,9 +289,8 @@ export class ShadowPages {
   /** Makes an absent entry of a root refer to `child`. */
   link(root: ShadowPage, index: number, child: ShadowPage): void {
     const address = entryAddress(root, index);
-    this.#write(root, address, (child.frame << 12) | LINK, 0);
-    this.#host.step("fill");
-    this.counts.fills++;
+    this.#write(root, address, linkTo(child.frame), 0);
+    this.#filled();
     root.entries.set(index, child.frame);
     child.parents.add(address);
   }
@@ -281,9 +310,11 @@ export class ShadowPages {
     const address = entryAddress(page, index);
     const before = page.entries.get(index);
     if (before !== undefined && before !== guestPage) this.#unmap(before, address);
-    this.#write(page, address, (frame << 12) | flags, high);
-    this.#host.step("fill");
-    this.counts.fills++;
+    const low = (frame << PAGE_SHIFT) | flags;
+    const loses = before !== undefined && this.#host.lost !== undefined && this.#loses(page, address, low, high);
+    this.#write(page, address, low, high);
+    if (loses) this.#lostPage(page, index);
+    this.#filled();
     page.entries.set(index, guestPage);
     let entries = this.mappings.get(guestPage);
     if (entries === undefined) {
@@ -297,8 +328,8 @@ export class ShadowPages {
   zap(page: ShadowPage, index: number): void {
     const address = entryAddress(page, index);
     this.#write(page, address, 0, 0);
-    this.#host.step("zap");
-    this.counts.zaps++;
+    this.#lostPage(page, index);
+    this.#zapped();
     this.#unmap(page.entries.get(index) as number, address);
     page.entries.delete(index);
   }
@@ -315,9 +346,7 @@ export class ShadowPages {
       "shadow.pages.released": this.counts.released,
       "shadow.evictions": this.counts.evictions,
       "shadow.roots": roots,
-      "shadow.traced-pages": this.traced.size,
-      "shadow.traced": this.counts.traced,
-      "shadow.untraced": this.counts.untraced,
+      ...this.tracing.counters(),
     };
   }
 
@@ -333,10 +362,7 @@ export class ShadowPages {
         activated: page.activated,
       })),
       mappings: [...this.mappings].map(([guestPage, entries]) => [guestPage, [...entries]] as const),
-      traced: [...this.traced].map(
-        ([guestPage, { pages, writes, reached }]) =>
-          [guestPage, pages.map((page) => page.frame), writes, reached] as const,
-      ),
+      tracing: this.tracing.save(),
       active: this.active.map((root) => root?.frame ?? NO_FRAME),
       pointers: { frame: this.#pointerFrame, directories: [...this.#pointers] },
       counts: { ...this.counts },
@@ -348,8 +374,6 @@ export class ShadowPages {
     this.#byKey.clear();
     this.byFrame.clear();
     this.mappings.clear();
-    this.traced.clear();
-    this.untraceable.clear();
     for (const { kind, subject, role, frame, entries, parents, activated } of saved.pages) {
       const page: ShadowPage = {
         key: shadowKey(kind, subject, role),
@@ -367,14 +391,7 @@ export class ShadowPages {
     for (const [guestPage, entries] of saved.mappings) {
       this.mappings.set(guestPage, new Set(entries as readonly HostPhysical[]));
     }
-    for (const [guestPage, frames, writes, reached] of saved.traced) {
-      const pages = frames.map((frame) => this.byFrame.get(frame) as ShadowPage);
-      this.traced.set(guestPage, { pages, writes, reached });
-    }
-    for (const page of this.byFrame.values()) {
-      const guestTable = page.kind === SHADOW_KIND.DIRECTORY || page.kind === SHADOW_KIND.TABLE;
-      if (guestTable && !this.traced.has(page.subject)) this.untraceable.add(page);
-    }
+    this.tracing.restore(saved.tracing, new Map([...this.byFrame].filter(([, page]) => isGuestTable(page))));
     this.active = saved.active.map((frame) => this.byFrame.get(frame) ?? null);
     this.#pointerFrame = saved.pointers.frame;
     for (const [n, frame] of saved.pointers.directories.entries()) this.#pointers[n] = frame;
@@ -423,8 +440,8 @@ export class ShadowPages {
   #clearLink(root: ShadowPage, index: number, child: ShadowPage): void {
     const address = entryAddress(root, index);
     this.#write(root, address, 0, 0);
-    this.#host.step("zap");
-    this.counts.zaps++;
+    this.#lost(root, index * tableReach(root.role), tableReach(root.role));
+    this.#zapped();
     root.entries.delete(index);
     child.parents.delete(address);
   }
@@ -435,37 +452,52 @@ export class ShadowPages {
     if (entries.size === 0) this.mappings.delete(guestPage);
   }
 
-  #trace(page: ShadowPage): void {
-    const guestPage = page.subject;
-    const known = this.traced.get(guestPage);
-    if (known !== undefined) {
-      known.pages.push(page);
-      return;
-    }
-    if (this.#host.hostFrame(guestPage) === -1) {
-      this.untraceable.add(page);
-      return;
-    }
-    this.traced.set(guestPage, { pages: [page], writes: 0, reached: 0 });
-    this.#host.step("trace");
-    this.counts.traced++;
+  #filled(): void {
+    this.#host.step("fill");
+    this.counts.fills++;
+  }
+
+  #zapped(): void {
+    this.#host.step("zap");
+    this.counts.zaps++;
+  }
+
+  #writeProtect(guestPage: number): void {
     for (const address of this.mappings.get(guestPage) ?? []) {
       const entry = this.#host.readTable(address);
       if ((entry & BITS.write) === 0) continue;
       this.#host.writeTable(address, entry & ~LEAF_WRITABLE);
+      if (this.#host.lost !== undefined) {
+        const page = this.byFrame.get(address >>> PAGE_SHIFT) as ShadowPage;
+        this.#lostPage(page, entryIndex(page, address));
+      }
       this.#host.step("write-protect");
       this.counts.writeProtects++;
     }
   }
 
-  #untrace(page: ShadowPage): void {
-    if (this.untraceable.delete(page)) return;
-    const traced = this.traced.get(page.subject);
-    if (traced === undefined || !traced.pages.includes(page)) return;
-    traced.pages.splice(traced.pages.indexOf(page), 1);
-    if (traced.pages.length !== 0) return;
-    this.traced.delete(page.subject);
-    this.#host.step("untrace");
-    this.counts.untraced++;
+  /** Whether the present entry at `address` permits what another in its place will not. */
+  #loses(page: ShadowPage, address: HostPhysical, low: number, high: number): boolean {
+    const before = this.#host.readTable(address);
+    if (((before ^ low) & PAGE_MASK) !== 0 || (before & ~low & RIGHTS) !== 0) return true;
+    if (entryBytes(page.role) === 4 || high === 0) return false;
+    return this.#host.readTable((address + 4) as HostPhysical) === 0;
+  }
+
+  /** Tells the host of a leaf that the active root may reach. */
+  #lostPage(page: ShadowPage, index: number): void {
+    if (this.#host.lost === undefined) return;
+    for (const parent of page.parents) {
+      const root = this.byFrame.get(parent >>> PAGE_SHIFT) as ShadowPage;
+      this.#lost(root, entryIndex(root, parent) * tableReach(root.role) + index * PAGE_SIZE, PAGE_SIZE);
+    }
+  }
+
+  /** Tells the host of linear addresses under `root`, as often as that is active. */
+  #lost(root: ShadowPage, offset: number, bytes: number): void {
+    if (this.#host.lost === undefined) return;
+    for (const [n, active] of this.active.entries()) {
+      if (active === root) this.#host.lost(n * POINTER_REACH + offset, bytes);
+    }
   }
 }

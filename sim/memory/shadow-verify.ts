@@ -4,7 +4,16 @@
  */
 import type { GuestPhysical, HostPhysical } from "./address.ts";
 import type { ShadowHost } from "./shadow-host.ts";
-import { entryAddress, isRoot, ROLE, SHADOW_KIND, type ShadowPage, type ShadowPages } from "./shadow-pages.ts";
+import {
+  entryAddress,
+  isGuestTable,
+  isRoot,
+  ROLE,
+  regionLinks,
+  SHADOW_KIND,
+  type ShadowPage,
+  type ShadowPages,
+} from "./shadow-pages.ts";
 
 /** The part of the host that verification needs; it should not charge. */
 export type ShadowReader = Pick<ShadowHost, "readGuest32" | "hostFrame" | "isWritable" | "readTable">;
@@ -106,10 +115,16 @@ export function verifyShadow(pages: ShadowPages, abilities: Abilities, reader: S
     identities.add(page.key);
     parents += page.parents.size;
     if (!isRoot(page) && page.parents.size === 0) problems.push(`${name(page)} is reachable from no root`);
-    const guestTable = page.kind === SHADOW_KIND.DIRECTORY || page.kind === SHADOW_KIND.TABLE;
-    if (guestTable && reader.hostFrame(page.subject) !== -1) guestTables.add(page.subject);
+    if (isGuestTable(page) && reader.hostFrame(page.subject) !== -1) guestTables.add(page.subject);
+    const [first, frames] = regionLinks(page.role, pages.region);
     for (let index = 0; index < (isPae(page) ? 512 : 1024); index++) {
       const entry = read(page, index);
+      if (index >= first) {
+        const wanted = (frames[index - first] as number) * 4096 + 0x27;
+        if (entry !== wanted || readHigh(page, index) !== 0 || page.entries.has(index))
+          problems.push(`${name(page)}[${index}]: ${hex(entry)} instead of the monitor's region`);
+        continue;
+      }
       const high = readHigh(page, index);
       if (high !== 0 && (high !== 0x80000000 || isRoot(page) || entry === 0))
         problems.push(`${name(page)}[${index}]: upper word ${hex(high)}`);
@@ -133,7 +148,7 @@ export function verifyShadow(pages: ShadowPages, abilities: Abilities, reader: S
           problems.push(`${name(page)}[${index}]: wrong frame`);
         if (pages.mappings.get(target)?.has(entryAddress(page, index)) !== true)
           problems.push(`${name(page)}[${index}]: not in the reverse map`);
-        if ((entry & 2) !== 0 && pages.traced.has(target))
+        if ((entry & 2) !== 0 && pages.tracing.isTraced(target))
           problems.push(`${name(page)}[${index}]: writable but traced`);
         if ((entry & 2) !== 0 && !reader.isWritable(target)) problems.push(`${name(page)}[${index}]: writable ROM`);
       }
@@ -145,9 +160,9 @@ export function verifyShadow(pages: ShadowPages, abilities: Abilities, reader: S
 
   // Tracing: exactly the guest pages that shadow pages stand for.
   for (const guestPage of guestTables) {
-    if (!pages.traced.has(guestPage)) problems.push(`guest table ${hex(guestPage)} is not traced`);
+    if (!pages.tracing.traced.has(guestPage)) problems.push(`guest table ${hex(guestPage)} is not traced`);
   }
-  for (const [guestPage, traced] of pages.traced) {
+  for (const [guestPage, traced] of pages.tracing.traced) {
     if (!guestTables.has(guestPage)) problems.push(`guest page ${hex(guestPage)} is traced for nothing`);
     for (const page of traced.pages) {
       if (!pages.lives(page)) problems.push(`guest page ${hex(guestPage)} is traced for a released page`);
@@ -156,10 +171,10 @@ export function verifyShadow(pages: ShadowPages, abilities: Abilities, reader: S
 
   // Leaves against the guest's tables, through every root that reaches them.
   for (const root of pages.byFrame.values()) {
-    if (!isRoot(root) || pages.untraceable.has(root)) continue;
+    if (!isRoot(root) || pages.tracing.untraceable.has(root)) continue;
     for (const [directoryIndex, frame] of root.entries) {
       const child = pages.byFrame.get(frame);
-      if (child === undefined || pages.untraceable.has(child)) continue;
+      if (child === undefined || pages.tracing.untraceable.has(child)) continue;
       for (const index of child.entries.keys()) {
         const linearPage = directoryIndex * (isPae(root) ? 512 : 1024) + index;
         const where = `${name(root)}, linear ${hex(linearPage * 4096)}`;
@@ -181,8 +196,11 @@ export function verifyShadow(pages: ShadowPages, abilities: Abilities, reader: S
       }
     }
   }
-  for (const root of pages.active) {
+  for (const [n, root] of pages.active.entries()) {
     if (root !== null && !pages.lives(root)) problems.push("an active root was released");
+    const top = pages.region !== null && n === pages.active.length - 1;
+    if (top !== (((root?.role ?? 0) & ROLE.TOP) !== 0))
+      problems.push(`active root ${n}: the region is ${top ? "missing" : "there"}`);
   }
   problems.push(...verifyPointers(pages, reader));
   return problems;

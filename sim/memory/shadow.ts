@@ -32,6 +32,10 @@
  * has been active in between. A table that the active root reaches is never let go, however many stores it gets: a kernel
  * that rewrites the table it runs on would take a fault per store *and* rebuild the table.
  *
+ * A monitor that lives in the guest's linear space (ShadowRegion) has the top 4 MB of every root: what the guest's tables say
+ * of them is never shadowed, and an access there has to be emulated. It enters the guest by IRET, which flushes nothing:
+ * it hears of each translation that the active root loses (ShadowHost.lost), and with that knowledge needs no other flush.
+ *
  * Simplified: guest tables in device memory cannot be traced; what is made from them stays, as a TLB entry would,
  * until INVLPG or the next activation. Shadow entries never have G set: it is of no use where every VM entry flushes
  * the TLB.
@@ -46,20 +50,21 @@ import {
   pageNumberAt,
 } from "./address.ts";
 import { type Level, PAGING_32, PAGING_PAE, type Tables, tablesOf } from "./page-tables.ts";
-import type { ShadowHost } from "./shadow-host.ts";
+import { REGION_BASE, type ShadowHost, type ShadowRegion } from "./shadow-host.ts";
 import {
   entryAddress,
   entryBytes,
   LEAF_NO_EXECUTE,
   LEAF_WRITABLE,
   ROLE,
+  regionLinks,
   type SavedShadowPages,
   SHADOW_KIND,
   type ShadowPage,
   ShadowPages,
   shadowKey,
-  type TracedPage,
 } from "./shadow-pages.ts";
+import type { TracedPage } from "./shadow-tracing.ts";
 import { type ShadowReader, verifyShadow } from "./shadow-verify.ts";
 import {
   entryTarget,
@@ -79,6 +84,8 @@ export interface ShadowOptions {
   readonly pse36: boolean;
   /** Stores in a row after which an unused table's page is no longer traced. */
   readonly floodLimit?: number;
+  /** Where the monitor is in the guest's linear space; left out if it has a space of its own. */
+  readonly region?: ShadowRegion;
 }
 
 /** What of the guest's control registers decides its translations. */
@@ -110,7 +117,9 @@ export type ShadowFault =
   /** A store, permitted by the guest's tables, to a traced page: emulate it, then call `guestWrote`. */
   | { readonly kind: "traced-write"; readonly address: GuestPhysical }
   /** Permitted, but not to RAM: emulate the access. */
-  | { readonly kind: "device"; readonly address: GuestPhysical };
+  | { readonly kind: "device"; readonly address: GuestPhysical }
+  /** Permitted, but the monitor's region is at this linear address: emulate the access. */
+  | { readonly kind: "region"; readonly address: GuestPhysical };
 
 export interface SavedShadow {
   readonly paging: GuestPaging | null;
@@ -141,7 +150,13 @@ export class Shadow {
   readonly #paeTables: readonly [without: Tables, withNxe: Tables];
   readonly #pages: ShadowPages;
   readonly #result = new WalkResult();
-  readonly #faults: Record<ShadowFault["kind"], number> = { hidden: 0, guest: 0, "traced-write": 0, device: 0 };
+  readonly #faults: Record<ShadowFault["kind"], number> = {
+    hidden: 0,
+    guest: 0,
+    "traced-write": 0,
+    device: 0,
+    region: 0,
+  };
   #paging: GuestPaging | null = null;
   #context: WalkContext;
   /** Counts activations; a root's last one says when it was in use. */
@@ -163,7 +178,7 @@ export class Shadow {
       tablesOf(PAGING_PAE, { physicalAddressBits, nxe: false }),
       tablesOf(PAGING_PAE, { physicalAddressBits, nxe: true }),
     ];
-    this.#pages = new ShadowPages(host);
+    this.#pages = new ShadowPages(host, options.region ?? null);
     this.#context = this.#contextOf({ paging: false, cr3: 0, wp: false, pse: false, pae: null });
   }
 
@@ -173,13 +188,13 @@ export class Shadow {
    */
   activate(paging: GuestPaging): HostPhysical {
     const pages = this.#pages;
-    for (const page of pages.untraceable) pages.release(page);
+    for (const page of pages.tracing.untraceable) pages.release(page);
     this.#paging = { ...paging };
     this.#context = this.#contextOf(paging);
     if (paging.pae !== null) return this.#activatePae(paging, paging.pae);
     const kind = paging.paging ? SHADOW_KIND.DIRECTORY : SHADOW_KIND.IDENTITY;
     const subject = paging.paging ? pageNumber(paging.cr3) : 0;
-    const role = paging.paging ? (paging.wp ? ROLE.WP : 0) | (paging.pse ? ROLE.PSE : 0) : 0;
+    const role = this.#top() | (paging.paging ? (paging.wp ? ROLE.WP : 0) | (paging.pse ? ROLE.PSE : 0) : 0);
     const before = pages.active[0] ?? null;
     const root = this.#root(kind, subject, role);
     if (pages.active.length > 1 || root !== before) this.#host.step("root-switch");
@@ -198,14 +213,23 @@ export class Shadow {
     pages.active = pdptes.map(() => null);
     const activation = ++this.#activations;
     for (const [n, [low, high]] of pdptes.entries()) {
-      if ((low & BITS.present) === 0) continue;
-      const root = this.#root(SHADOW_KIND.DIRECTORY, pageNumber(entryTarget(level, low, high)), role);
+      const present = (low & BITS.present) !== 0;
+      const top = n === pdptes.length - 1 ? this.#top() : 0;
+      if (!present && top === 0) continue;
+      const root = present
+        ? this.#root(SHADOW_KIND.DIRECTORY, pageNumber(entryTarget(level, low, high)), role | top)
+        : this.#root(SHADOW_KIND.REGION, 0, ROLE.PAE | top);
       root.activated = activation;
       pages.active = pages.active.map((other, index) => (index === n ? root : other));
     }
     const switched = before.length !== pdptes.length || pages.active.some((root, n) => root !== before[n]);
     if (switched) this.#host.step("root-switch");
     return pages.pointerTable();
+  }
+
+  /** What the role of a root over the top of linear space has besides. */
+  #top(): number {
+    return this.#pages.region === null ? 0 : ROLE.TOP;
   }
 
   #root(kind: number, subject: number, role: number): ShadowPage {
@@ -241,38 +265,60 @@ export class Shadow {
   guestWrote(address: GuestPhysical, bytes: number): void {
     const end = address + bytes;
     for (let guestPage = pageNumber(address); guestPage * PAGE_SIZE < end; guestPage++) {
-      const traced = this.#pages.traced.get(guestPage);
-      if (traced === undefined) continue;
+      const { traced, watched } = this.#pages.tracing;
+      const tables = traced.get(guestPage);
+      if (tables === undefined && !watched.has(guestPage)) continue;
       const from = Math.max(address, guestPage * PAGE_SIZE);
       const to = Math.min(end, (guestPage + 1) * PAGE_SIZE);
-      for (const bytes of ENTRY_SIZES) {
-        if (!traced.pages.some((page) => entryBytes(page.role) === bytes)) continue;
-        for (let at = from - (from % bytes); at < to; at += bytes) this.#entryChanged(traced, at, bytes);
+      if (tables !== undefined) {
+        for (const bytes of ENTRY_SIZES) {
+          if (!tables.pages.some((page) => entryBytes(page.role) === bytes)) continue;
+          for (let at = from - (from % bytes); at < to; at += bytes) this.#entryChanged(tables, at, bytes);
+        }
+        this.#countWrite(guestPage, tables);
       }
-      this.#countWrite(guestPage, traced);
+      if (watched.has(guestPage)) this.#host.watchedWrite?.(from as GuestPhysical, to - from);
     }
+  }
+
+  /** A or D was set in the guest entry at `address` by a walk that is not the shadow's own: watchers hear of it. */
+  marked(address: GuestPhysical): void {
+    if (this.#pages.tracing.watched.has(pageNumber(address))) this.#host.watchedWrite?.(address, 4);
+  }
+
+  /**
+   * The monitor wants to hear of every store to a guest-physical page from now on (ShadowHost.watchedWrite), as often as it
+   * says so: the guest's stores to it are traced writes. Pages outside RAM have nothing to be heard.
+   */
+  watch(guestPage: number): void {
+    this.#pages.tracing.watch(guestPage);
+  }
+
+  /** Takes back one `watch`. */
+  unwatch(guestPage: number): void {
+    this.#pages.tracing.unwatch(guestPage);
   }
 
   /** INVLPG: only what was made from tables outside RAM can be out of date. */
   invalidate(linear: number): void {
     const pages = this.#pages;
     const root = pages.activeRoot(linear);
-    if (root === null || pages.untraceable.size === 0) return;
+    if (root === null || pages.tracing.untraceable.size === 0) return;
     const [directory, table] = this.#levels(root.role);
     const directoryIndex = addressBits(linear, directory.indexLow, directory.indexBits);
     const child = pages.child(root, directoryIndex);
     if (child === null) return;
     const index = addressBits(linear, table.indexLow, table.indexBits);
-    if (pages.untraceable.has(root)) pages.unlink(root, directoryIndex);
-    else if (pages.untraceable.has(child) && child.entries.has(index)) pages.zap(child, index);
+    if (pages.tracing.untraceable.has(root)) pages.unlink(root, directoryIndex);
+    else if (pages.tracing.untraceable.has(child) && child.entries.has(index)) pages.zap(child, index);
   }
 
   /** Whether stores to this guest-physical page must be emulated. */
   isTraced(guestPage: number): boolean {
-    return this.#pages.traced.has(guestPage);
+    return this.#pages.tracing.isTraced(guestPage);
   }
 
-  /** Releases everything. `activate` comes next. */
+  /** Releases everything but what is watched. `activate` comes next. */
   reset(): void {
     this.#pages.reset();
     this.#paging = null;
@@ -284,6 +330,7 @@ export class Shadow {
       "fault.hidden": this.#faults.hidden,
       "fault.traced-write": this.#faults["traced-write"],
       "fault.device": this.#faults.device,
+      ...(this.#pages.region === null ? {} : { "fault.region": this.#faults.region }),
       ...this.#pages.counters(),
       "shadow.roots.hits": this.#rootHits,
       "shadow.roots.misses": this.#rootMisses,
@@ -325,6 +372,7 @@ export class Shadow {
 
   #contextOf(paging: GuestPaging): WalkContext {
     const host = this.#host;
+    const marked = (address: GuestPhysical): void => this.marked(address);
     return {
       root: pageNumber(paging.cr3) * PAGE_SIZE,
       writeProtect: paging.wp,
@@ -340,6 +388,7 @@ export class Shadow {
         updateTable(address, value) {
           host.step("guest-flags");
           host.writeGuest32(address as GuestPhysical, value);
+          marked(address as GuestPhysical);
         },
       },
       reasons: FIRST_STAGE_REASONS,
@@ -390,6 +439,7 @@ export class Shadow {
       leaf = found.entryLow[large ? at : at + 1] as number;
       leafHigh = found.entryHigh[large ? at : at + 1] as number;
     }
+    if (this.#pages.region !== null && linear >= REGION_BASE) return { kind: "region", address };
     if (root === null) throw new Error("shadow: a fault while no root is active");
     const [directory, table] = this.#levels(root.role);
     const guestPage = pageNumber(address);
@@ -451,6 +501,7 @@ export class Shadow {
   /** A PDE: the link stays if it would be made again, or goes; a new one is made if its shadow page exists. */
   #directoryEntryChanged(page: ShadowPage, index: number, low: number, high: number): void {
     const pages = this.#pages;
+    if ((page.role & ROLE.TOP) !== 0 && index >= regionLinks(page.role, pages.region)[0]) return;
     const [level] = this.#levels(page.role);
     const large = (low & level.large) !== 0;
     const used = (low & BITS.present) !== 0 && (low & BITS.accessed) !== 0;

@@ -1,11 +1,12 @@
 /**
  * A guest on shadow page tables without a processor: guest RAM behind a shuffled pmap, monitor frames, and "hardware"
- * that walks the shadow tables with the project's walker, CR0.WP set, no TLB, and asks the shadow about each fault.
+ * that walks the shadow tables with the project's walker, CR0.WP set, and asks the shadow about each fault. It has no TLB, or
+ * (DeprivilegedGuest) one that forgets nothing by itself, under a monitor that has its region in the guest's linear space.
  */
 import type { GuestPhysical, HostPhysical } from "../../sim/memory/address.ts";
 import { PAGING_32, PAGING_PAE, tablesOf } from "../../sim/memory/page-tables.ts";
 import { type GuestPaging, type PaePaging, Shadow, type ShadowOptions } from "../../sim/memory/shadow.ts";
-import type { ShadowHost, ShadowStep } from "../../sim/memory/shadow-host.ts";
+import { REGION_BASE, type ShadowHost, type ShadowStep } from "../../sim/memory/shadow-host.ts";
 import {
   FIRST_STAGE_REASONS,
   PF,
@@ -72,6 +73,11 @@ export class FakeGuest implements ShadowHost {
     this.free = order.slice(guestPages);
     this.options = { ...FEATURES, ...options };
     this.shadow = new Shadow(this, this.options);
+  }
+
+  /** Whether the guest's own accesses to this linear address cannot be left to the processor. */
+  isRegion(_linear: number): boolean {
+    return false;
   }
 
   // The host's side.
@@ -153,7 +159,7 @@ export class FakeGuest implements ShadowHost {
   /** One read, or a write that is not carried out. */
   access(linear: number, access: Access = {}): Outcome {
     for (let attempt = 0; attempt < RETRIES; attempt++) {
-      const hardware = this.#hardwareWalk(linear, access);
+      const hardware = this.translate(linear, access);
       if (typeof hardware !== "number") return hardware;
       const fault = this.shadow.fault(linear, hardware);
       this.faults.push(fault.kind);
@@ -163,10 +169,7 @@ export class FakeGuest implements ShadowHost {
         return { kind: "fault", errorCode: fault.errorCode };
       }
       if (fault.kind === "device") return { kind: "device", address: fault.address };
-      if (fault.kind === "traced-write") {
-        const frame = this.hostFrame(Math.floor(fault.address / 4096));
-        return { kind: "ram", frame, offset: fault.address % 4096 };
-      }
+      if (fault.kind !== "hidden") return this.#where(fault.address);
     }
     throw new Error(`access to 0x${linear.toString(16)} is never resolved`);
   }
@@ -182,7 +185,7 @@ export class FakeGuest implements ShadowHost {
       const frames: Outcome[] = [];
       let emulate = false;
       for (const start of starts) {
-        const hardware = this.#hardwareWalk(start, { ...access, write: true });
+        const hardware = this.translate(start, { ...access, write: true });
         if (typeof hardware !== "number") {
           frames.push(hardware);
           continue;
@@ -221,9 +224,18 @@ export class FakeGuest implements ShadowHost {
     }
     this.shadow.guestWrote(addresses[0] as GuestPhysical, split);
     if (addresses.length > 1) this.shadow.guestWrote(addresses[1] as GuestPhysical, bytes - split);
-    const first = addresses[0] as number;
-    const frame = this.hostFrame(Math.floor(first / 4096));
-    return frame === -1 ? { kind: "device", address: first } : { kind: "ram", frame, offset: first % 4096 };
+    return this.#where(addresses[0] as number);
+  }
+
+  #where(address: number): Outcome {
+    const frame = this.hostFrame(Math.floor(address / 4096));
+    return frame === -1 ? { kind: "device", address } : { kind: "ram", frame, offset: address % 4096 };
+  }
+
+  /** The processor's translation: where, or the error code of its page fault. */
+  protected translate(linear: number, access: Access): number | Outcome {
+    if (this.isRegion(linear)) return codeOf(access);
+    return this.hardwareWalk(linear, access);
   }
 
   /** The emulator's translation: by the guest's own tables, A and D included. */
@@ -238,7 +250,8 @@ export class FakeGuest implements ShadowHost {
     return result.pageBase + (linear % 2 ** result.pageShift);
   }
 
-  #hardwareWalk(linear: number, access: Access): number | Outcome {
+  /** What the processor finds in the active shadow tables. */
+  hardwareWalk(linear: number, access: Access): number | Outcome {
     const context = this.#context(this.root, true, false);
     const result = this.shadow.usesPae
       ? walk(
@@ -271,7 +284,10 @@ export class FakeGuest implements ShadowHost {
     const memory = guest
       ? {
           readTable: (address: number) => this.peek(address),
-          updateTable: (address: number, value: number) => this.poke(address, value),
+          updateTable: (address: number, value: number) => {
+            this.poke(address, value);
+            this.shadow.marked(address as GuestPhysical);
+          },
         }
       : {
           readTable: (address: number) => this.memory[address / 4] as number,
@@ -292,9 +308,133 @@ export class FakeGuest implements ShadowHost {
   }
 }
 
+/** One more than the region's tables need: the sum of pages must be no multiple of 5. */
+const REGION_FRAMES = 4;
+
+/**
+ * A guest in whose linear space the monitor lives, with a TLB that keeps every translation until `lost` or a load of
+ * CR3 takes it away. The monitor's region maps its page n to host page n modulo 7, for the supervisor and read-only.
+ */
+export class DeprivilegedGuest extends FakeGuest {
+  /** Rights (WALK) of linear pages that were used, and their frames. */
+  readonly #tlb = new Map<number, { readonly frame: number; readonly rights: Set<number> }>();
+  #root = -1;
+  /** Copies of watched pages, to which only what was reported has been done. */
+  readonly #watched = new Map<number, { watchers: number; readonly copy: Int32Array }>();
+
+  constructor(guestPages = 32, monitorFrames = 65, options: Partial<ShadowOptions> = {}) {
+    super(guestPages, monitorFrames + REGION_FRAMES, options);
+    const [table, first, second] = this.free.splice(0, REGION_FRAMES) as [number, number, number, number];
+    for (let n = 0; n < 1024; n++) {
+      const entry = ((n % 7) << 12) | P | A | D;
+      this.memory[table * 1024 + n] = entry;
+      this.memory[(n < 512 ? first : second) * 1024 + (n % 512) * 2] = entry;
+    }
+    Object.assign(this.options, { region: { table, paeTables: [first, second] } });
+    this.shadow = new Shadow(this, this.options);
+  }
+
+  override isRegion(linear: number): boolean {
+    return linear >= REGION_BASE;
+  }
+
+  /** What is wrong with the monitor's region, the TLB and the copies of watched pages. */
+  problems(): string[] {
+    const problems: string[] = [];
+    for (const n of [0, 1, 511, 512, 1023]) {
+      const found = this.hardwareWalk(REGION_BASE + n * 4096, {});
+      if (typeof found === "number" || found.kind !== "ram" || found.frame !== n % 7)
+        problems.push(`page ${n} of the region: ${JSON.stringify(found)}`);
+    }
+    for (const [page, { frame, rights }] of this.#tlb) {
+      for (const access of rights) {
+        const found = this.hardwareWalk(page * 4096, ACCESSES[access] as Access);
+        if (typeof found === "number" || found.kind !== "ram" || found.frame !== frame)
+          problems.push(`the TLB still has linear page 0x${page.toString(16)} for access ${access}`);
+      }
+    }
+    for (const [page, { copy }] of this.#watched) {
+      for (let n = 0; n < 1024; n++) {
+        const at = page * 4096 + n * 4;
+        if (this.peek(at) !== copy[n]) problems.push(`a write to 0x${at.toString(16)} was not heard`);
+      }
+    }
+    return problems;
+  }
+
+  watch(page: number): void {
+    this.shadow.watch(page);
+    const known = this.#watched.get(page);
+    if (known !== undefined) known.watchers++;
+    else {
+      const copy = Int32Array.from({ length: 1024 }, (_, n) => this.peek(page * 4096 + n * 4));
+      this.#watched.set(page, { watchers: 1, copy });
+    }
+  }
+
+  /** Takes back one `watch`, if there was one. */
+  unwatch(page: number): void {
+    const known = this.#watched.get(page);
+    if (known === undefined) return;
+    this.shadow.unwatch(page);
+    if (--known.watchers === 0) this.#watched.delete(page);
+  }
+
+  watchedWrite(address: GuestPhysical, bytes: number): void {
+    const { copy } = this.#watched.get(Math.floor(address / 4096)) as { copy: Int32Array };
+    for (let at = address - (address % 4); at < address + bytes; at += 4) copy[(at % 4096) / 4] = this.peek(at);
+    this.codes["watched"] = (this.codes["watched"] ?? 0) + 1;
+  }
+
+  lost(linear: number, bytes: number): void {
+    this.codes["lost"] = (this.codes["lost"] ?? 0) + 1;
+    for (const page of this.#tlb.keys()) {
+      if (page * 4096 >= linear && page * 4096 < linear + bytes) this.#tlb.delete(page);
+    }
+  }
+
+  override activate(change: Partial<GuestPaging>): void {
+    super.activate(change);
+    // With PAE paging CR3 is loaded for its pointers.
+    if (this.root !== this.#root || this.shadow.usesPae) this.#tlb.clear();
+    this.#root = this.root;
+  }
+
+  protected override translate(linear: number, access: Access): number | Outcome {
+    if (this.isRegion(linear)) return super.translate(linear, access);
+    const page = Math.floor(linear / 4096);
+    const known = this.#tlb.get(page);
+    if (known?.rights.has(bits(access)) === true) {
+      return { kind: "ram", frame: known.frame, offset: linear % 4096 };
+    }
+    const found = super.translate(linear, access);
+    // A page fault drops the page's translations (SDM vol. 3, 4.10.4.1).
+    if (typeof found === "number" || found.kind !== "ram" || (known !== undefined && known.frame !== found.frame)) {
+      this.#tlb.delete(page);
+    }
+    if (typeof found !== "number" && found.kind === "ram") {
+      const rights = this.#tlb.get(page)?.rights ?? new Set();
+      this.#tlb.set(page, { frame: found.frame, rights: rights.add(bits(access)) });
+    }
+    return found;
+  }
+}
+
+/** Accesses by their bits. */
+const ACCESSES: readonly Access[] = Array.from({ length: 8 }, (_, n) => ({
+  write: (n & WALK.WRITE) !== 0,
+  user: (n & WALK.USER) !== 0,
+  fetch: (n & WALK.FETCH) !== 0,
+}));
+
 /** Byte `i` of the value of a store; bytes beyond the fourth repeat the value. */
 export function byteOf(value: number, i: number): number {
   return (value >>> (8 * (i % 4))) & 0xff;
+}
+
+/** Error code of a page fault, but for P. */
+function codeOf(access: Access): number {
+  return (access.write === true ? PF.WR : 0) | (access.user === true ? PF.US : 0) | (access.fetch === true ? PF.ID : 0);
 }
 
 function bits(access: Access): number {

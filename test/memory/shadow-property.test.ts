@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Shadow } from "../../sim/memory/shadow.ts";
 import { type OracleControls, oracleWalk } from "./oracle.ts";
-import { type Access, byteOf, FakeGuest, type Outcome } from "./shadow-fixtures.ts";
+import { type Access, byteOf, DeprivilegedGuest, FakeGuest, type Outcome } from "./shadow-fixtures.ts";
 
 /** Guest RAM as a guest without any shadow has it: the oracle's own copy, walked by the oracle's own walker. */
 class Oracle {
@@ -123,7 +123,7 @@ const tableEntry = fc.record({
 /** A linear address whose indices and, read as an entry's place, offset are those that tables use. */
 const linear = fc.record({
   pointer: fc.constantFrom(0, 0, 0, 1, 3),
-  directory: fc.constantFrom(0, 0, 0, 1, 1, 2, 2, 3, 3, 0x3ff),
+  directory: fc.constantFrom(0, 0, 0, 1, 1, 2, 2, 3, 3, 0x3fe, 0x3ff),
   table: fc.oneof(
     { weight: 5, arbitrary: fc.integer({ min: 0, max: 3 }) },
     { weight: 2, arbitrary: fc.integer({ min: 0, max: 9 }) },
@@ -174,6 +174,8 @@ const command = fc.oneof(
     arbitrary: fc.record({ type: fc.constant("paging" as const), on: fc.constantFrom(true, true, true, false) }),
   },
   { weight: 1, arbitrary: fc.record({ type: fc.constant("save" as const) }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant("watch" as const), page: target }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("unwatch" as const), page: target }) },
 );
 const tables = fc.array(tableEntry, { maxLength: 16, size: "max" });
 const script = fc.array(command, { maxLength: 150, size: "max" });
@@ -185,15 +187,21 @@ interface Edit {
   readonly high: number;
 }
 
-/** `pae`: the guest has CR4.PAE, and changes it; without, commands that need it are left out. */
+interface Kind {
+  /** The guest has CR4.PAE, and changes it; without, commands that need it are left out. */
+  readonly pae: boolean;
+  /** The monitor lives in the guest's linear space and does not flush the TLB. */
+  readonly deprivileged: boolean;
+}
+
 function play(
-  pae: boolean,
+  { pae, deprivileged }: Kind,
   frames: number,
   floodLimit: number,
   initial: readonly Edit[],
   commands: readonly (typeof command extends fc.Arbitrary<infer C> ? C : never)[],
 ): FakeGuest {
-  const guest = new FakeGuest(GUEST_PAGES, frames, { floodLimit });
+  const guest = new (deprivileged ? DeprivilegedGuest : FakeGuest)(GUEST_PAGES, frames, { floodLimit });
   for (let page = 9; page < GUEST_PAGES; page++) guest.poke(page * 4096, page * 0x01010101);
   const set = ({ page, slot: index, value, high }: Edit): void => {
     if (!pae) {
@@ -271,6 +279,10 @@ function play(
     } else if (each.type === "cr3") {
       space = each.page;
       activate({ cr3: each.page * 4096 }, true);
+    } else if (each.type === "watch") {
+      if (guest instanceof DeprivilegedGuest) guest.watch(each.page);
+    } else if (each.type === "unwatch") {
+      if (guest instanceof DeprivilegedGuest) guest.unwatch(each.page);
     } else if (each.type === "pae") {
       if (!pae) continue;
       cr4Pae = each.on;
@@ -283,6 +295,7 @@ function play(
     }
     expect(guest.shadow.verify()).toEqual([]);
     expect(oracle.difference()).toBe(-1);
+    if (guest instanceof DeprivilegedGuest) expect(guest.problems()).toEqual([]);
   }
   guest.shadow.reset();
   expect(guest.free.length).toBe(frames);
@@ -291,30 +304,42 @@ function play(
 }
 
 describe("shadow page tables against a guest without them", () => {
+  const alone = { pae: false, deprivileged: false };
+  const alonePae = { pae: true, deprivileged: false };
+  const region = { pae: false, deprivileged: true };
+  const regionPae = { pae: true, deprivileged: true };
   it.each([
-    ["32-bit paging, with frames enough", false, 64, 16],
-    ["32-bit paging, with three frames, so that almost every path evicts another", false, 3, 16],
-    ["32-bit paging, with five frames and a flood limit of two", false, 5, 2],
-    ["PAE paging on and off, with frames enough", true, 64, 16],
-    ["PAE paging on and off, with seven frames, so that almost every path evicts another", true, 7, 16],
-    ["PAE paging on and off, with twelve frames and a flood limit of two", true, 12, 2],
-  ])("every access ends alike, with the same A and D flags: %s", (_, pae, frames, floodLimit) => {
+    ["32-bit paging, with frames enough", alone, 64, 16],
+    ["32-bit paging, with three frames, so that almost every path evicts another", alone, 3, 16],
+    ["32-bit paging, with five frames and a flood limit of two", alone, 5, 2],
+    ["PAE paging on and off, with frames enough", alonePae, 64, 16],
+    ["PAE paging on and off, with seven frames, so that almost every path evicts another", alonePae, 7, 16],
+    ["PAE paging on and off, with twelve frames and a flood limit of two", alonePae, 12, 2],
+    ["the monitor within, 32-bit paging, with frames enough", region, 64, 16],
+    ["the monitor within, 32-bit paging, with three frames", region, 3, 16],
+    ["the monitor within, 32-bit paging, with five frames and a flood limit of two", region, 5, 2],
+    ["the monitor within, PAE paging on and off, with frames enough", regionPae, 64, 16],
+    ["the monitor within, PAE paging on and off, with eight frames", regionPae, 8, 16],
+    ["the monitor within, PAE paging on and off, with twelve frames and a flood limit of two", regionPae, 13, 2],
+  ])("every access ends alike, with the same A and D flags: %s", (_, kind, frames, floodLimit) => {
     fc.assert(
       fc.property(tables, script, (initial, commands) => {
-        play(pae, frames, floodLimit, initial, commands);
+        play(kind, frames, floodLimit, initial, commands);
       }),
       { numRuns: Number(process.env["SHADOW_RUNS"] ?? 60) },
     );
   });
 
   it.each([
-    ["32-bit", false, [3, 5, 64]],
-    ["PAE", true, [7, 12, 64]],
-  ])("the random scripts reach every kind of event: %s", (_, pae, pools) => {
+    ["32-bit", alone, [3, 5, 64]],
+    ["PAE", alonePae, [7, 12, 64]],
+    ["32-bit, the monitor within", region, [3, 5, 64]],
+    ["PAE, the monitor within", regionPae, [8, 13, 64]],
+  ])("the random scripts reach every kind of event: %s", (_, kind, pools) => {
     const seen: Record<string, number> = {};
     fc.assert(
       fc.property(tables, script, fc.constantFrom(...pools), (initial, commands, frames) => {
-        const guest = play(pae, frames, 2, initial, commands);
+        const guest = play(kind, frames, 2, initial, commands);
         const counters = { ...guest.shadow.counters(), ...guest.codes };
         for (const [name, value] of Object.entries(counters)) seen[name] = (seen[name] ?? 0) + value;
       }),
@@ -331,7 +356,8 @@ describe("shadow page tables against a guest without them", () => {
       "shadow.roots.hits",
       "shadow.untraced",
       "shadow.floods",
-      ...(pae ? ["code.16", "code.17", "code.9", "code.21"] : []),
+      ...(kind.pae ? ["code.16", "code.17", "code.9", "code.21"] : []),
+      ...(kind.deprivileged ? ["fault.region", "watched", "lost"] : []),
     ]) {
       expect(seen[name], name).toBeGreaterThan(10);
     }
