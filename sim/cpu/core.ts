@@ -18,6 +18,7 @@ import { type Block, type BlockMode, CodeCache } from "./code-cache.ts";
 import { MAX_INSTRUCTION_BYTES } from "./decode.ts";
 import { EXIT, TO_THE_CORE, transferMode } from "./engine/contract.ts";
 import { Engine, type EnginePolicy } from "./engine/engine.ts";
+import { ORIGIN } from "./engine/fast-transfers.ts";
 import { FLUSH } from "./environment.ts";
 import { EventDelivery } from "./events.ts";
 import { execute } from "./interpreter.ts";
@@ -33,7 +34,9 @@ import {
   CELL,
   CpuState,
   FLAG,
+  INTERRUPT_KIND,
   modeName,
+  NO_ERROR_CODE,
   OUTCOME,
   RIGHTS,
   raise,
@@ -163,8 +166,6 @@ export class Core {
   #stop: Stop | null = null;
   /** A region was entered that does not fit the segment registers. */
   #unfit = false;
-  /** It has begun that instruction, whose walks may have reached the deadline: no boundary comes before its end. */
-  #begun = false;
 
   constructor(parts: CoreParts) {
     const { memory, profile, ledger } = parts;
@@ -214,9 +215,11 @@ export class Core {
             boundaries: {
               next: () => this.#nextMode(),
               signalled: (account) => {
-                this.#stop = this.#signalled(account);
+                if (!this.#deliveredQuietly(account)) this.#stop = this.#signalled(account);
                 return this.#stop === null ? this.#nextMode() : TO_THE_CORE;
               },
+              interpret: (why) => this.#interpretFor(why),
+              quietUnderSti: () => this.#quietUnderSti(),
             },
           });
     this.#events.fast = this.#engine?.transfers ?? null;
@@ -481,17 +484,17 @@ export class Core {
     if (resumes) state.set(CELL.resumeLoaded, 0);
     // With TF set each iteration of a string instruction is a step of its own.
     if (traps) clock.deadline = 0;
-    if (!single && this.#compiledCode(block, linear, user)) {
-      if (this.#begun) {
-        this.#begun = false;
-        return this.#step();
-      }
+    if (single) {
+      this.#interpretNext = false;
+      this.#unfit = false;
+      if (resumes && !traps && blocking === 0) this.#warm(physical, linear, user);
+    } else if (this.#compiledCode(block, linear, user)) {
       if (this.#stop !== null) {
         const stop = this.#stop;
         this.#stop = null;
         return stop;
       }
-      return state.signal.outcome === OUTCOME.NONE ? null : this.#signalled(block.account);
+      return null;
     }
     if (block.kind === "code") execute(block.ops, 0, block.account, state, this.env, this.#ledger);
     else this.#notCode(block);
@@ -512,13 +515,79 @@ export class Core {
       if (this.#stop !== null) return TO_THE_CORE;
     }
     const { state, accounts } = this;
-    const user = state.cpl === 3;
-    const single = FLAG.TF | FLAG.RF | (user ? FLAG.AC : 0);
-    if ((state.flags & single) !== 0 || this.#watches !== 0) return TO_THE_CORE;
-    if ((state.get(CELL.interruptibility) & (BLOCKING.STI | BLOCKING.MOV_SS)) !== 0) return TO_THE_CORE;
+    const { i32 } = state;
+    const user = i32[CELL.cpl] === 3;
+    const flags = i32[CELL.rflags] as number;
+    if ((flags & (FLAG.TF | (user ? FLAG.AC : 0))) !== 0 || this.#watches !== 0) return TO_THE_CORE;
+    if (((i32[CELL.interruptibility] as number) & (BLOCKING.STI | BLOCKING.MOV_SS)) !== 0) return TO_THE_CORE;
+    if ((flags & FLAG.RF) !== 0) i32[CELL.resumeLoaded] = 0;
     if (user !== (accounts.current === accounts.byDomain["guest-user"])) this.#enterDomain();
     if (accounts.current === accounts.byDomain.monitor) return TO_THE_CORE;
     return transferMode(this.#modeIndex(user ? USER : KERNEL, false), user);
+  }
+
+  /**
+   * Delivers what an instruction of compiled code has signalled, where the boundary behind the delivery would have
+   * nothing to do: no shadow ends, no VM exit is possible, nothing is pending. False: nothing has happened.
+   */
+  #deliveredQuietly(account: Account): boolean {
+    const { state } = this;
+    const { signal, i32 } = state;
+    const engine = this.#engine;
+    if (engine === null || this.vmx?.nonRoot != null || i32[CELL.interruptibility] !== 0) return false;
+    const flags = i32[CELL.rflags] as number;
+    if ((flags & FLAG.VIP) !== 0) return false;
+    // The instruction may have changed CPL before it faulted.
+    this.#enterDomain();
+    const { vector, errorCode } = signal;
+    if (signal.outcome === OUTCOME.FAULT) {
+      // Whatever an instruction raises is a fault, but for #DB.
+      if (vector === VECTOR.DB) return false;
+      if (!engine.transfers.enter(vector, ORIGIN.EXCEPTION, errorCode, state.eip, flags | FLAG.RF)) return false;
+      if (vector === VECTOR.PF) state.set(CELL.cr2, signal.address);
+    } else if (signal.outcome === OUTCOME.INTERRUPT && signal.interruptKind === INTERRUPT_KIND.SOFTWARE) {
+      const next = (state.eip + signal.length) | 0;
+      if (!engine.transfers.enter(vector, ORIGIN.SOFTWARE, NO_ERROR_CODE, next, flags & ~FLAG.RF)) return false;
+      this.#ledger.retire(account);
+    } else return false;
+    signal.outcome = OUTCOME.NONE;
+    this.#enterDomain();
+    return true;
+  }
+
+  /** The same for the boundary between STI, which has asked for attention, and the instruction in its shadow. */
+  #quietUnderSti(): boolean {
+    const { state } = this;
+    const { clock } = this.#ledger;
+    if (this.env.devicesMoved || this.#stopRequested || this.#bus.nmiLine || this.vmx?.nonRoot != null) return false;
+    if ((state.flags & (FLAG.TF | FLAG.VIP)) !== 0 || state.get(CELL.pendingDebug) !== 0) return false;
+    const deadline = Math.min(this.#until, this.#alarm);
+    if (clock.now >= deadline) return false;
+    clock.deadline = deadline;
+    return true;
+  }
+
+  /**
+   * What compiled code leaves to the interpreter: an instruction that has begun, before whose end no boundary comes, or
+   * whatever is at EIP; then as `#nextMode`.
+   */
+  #interpretFor(why: number): number {
+    if (why === EXIT.LEFT) return this.#nextMode();
+    const { clock } = this.#ledger;
+    if (why !== EXIT.BEGUN && clock.now >= clock.deadline) return this.#nextMode();
+    this.#interpretNext = true;
+    this.#stop = this.#step();
+    return this.#stop === null ? this.#nextMode() : TO_THE_CORE;
+  }
+
+  /** Counts code that is entered with RF set, whose first instruction runs alone, as if it were not. */
+  #warm(physical: number, linear: number, user: boolean): void {
+    const engine = this.#engine;
+    if (engine === null || this.#breakpoints !== null || this.#watches !== 0 || physical >= this.#ramBytes) return;
+    const mode = this.#mode(physical, user, false);
+    const block = this.code.lookup(physical, mode) ?? this.code.lift(physical, -1, mode);
+    if (block === "second-page" || block.kind !== "code" || block.compiled !== null) return;
+    if (mode.bits === 32) engine.ran(block, linear, user);
   }
 
   /** Whether a breakpoint holds the instruction at `linear`; the rest of a string instruction has been let through. */
@@ -562,11 +631,8 @@ export class Core {
     const { clock } = this.#ledger;
     if (clock.now >= clock.deadline) return false;
     const exit = block.compiled.entry();
-    this.#begun = exit === EXIT.BEGUN;
     this.#unfit = exit === EXIT.UNFIT;
-    this.#interpretNext = this.#begun || this.#unfit || exit === EXIT.INTERPRET;
-    // An instruction that the interpreter ran for the region has left its length itself.
-    if (exit > 0xff) state.signal.length = exit >>> 8;
+    this.#interpretNext = exit !== EXIT.LEFT;
     return true;
   }
 

@@ -70,6 +70,8 @@ export interface Environment {
   apicBaseChanged(): void;
   /** Leave straight-line execution at the next boundary: an interrupt may have become deliverable, code may have changed. */
   attention(): void;
+  /** EFLAGS.IF has been set: as `attention` if somebody may have waited for it. */
+  interruptsOpened(): void;
   /** A predicted branch (all kinds but direct and conditional jumps) went to `target`; charges a misprediction. */
   branch(kind: number, source: number, target: number, next: number): void;
   /** Whether straight-line execution must end at the next boundary; string instructions ask after each iteration. */

@@ -140,6 +140,10 @@ export class PhysicalEnvironment implements Environment {
     this.#ledger.clock.deadline = 0;
   }
 
+  interruptsOpened(): void {
+    if (this.intercepts !== null || this.#bus.interruptLine) this.attention();
+  }
+
   branch(kind: number, source: number, target: number, next: number): void {
     if (this.predictor.follow(kind, source, target, next)) this.charge("mispredict");
   }

@@ -375,28 +375,22 @@ export class CpuState {
 
   /** Sets all parts of a segment register without any check, and what is derived from them. */
   setSegment(segment: number, selector: number, base: number, limit: number, rights: number): void {
-    this.set(selectorCell(segment), selector & 0xffff);
-    this.setNumber(baseCell(segment), base);
-    this.set(limitCell(segment), limit);
-    this.set(rightsCell(segment), rights);
-    this.refreshSegment(segment);
+    const { i32 } = this;
+    const first = selectorCell(segment);
+    i32[first] = selector & 0xffff;
+    i32[first + 1] = 0;
+    this.setNumber(first + 2, base);
+    i32[first + 4] = limit;
+    i32[first + 5] = 0;
+    i32[first + 6] = rights;
+    i32[first + 7] = 0;
+    i32[first + 8] = fastAccess(limit, rights);
+    i32[first + 9] = 0;
   }
 
   /** Recomputes `fast` from limit and rights; call after writing these cells directly. */
   refreshSegment(segment: number): void {
-    const rights = this.segmentRights(segment);
-    let fast = 0;
-    const usable = (rights & (RIGHTS.UNUSABLE | RIGHTS.P | RIGHTS.S)) === (RIGHTS.P | RIGHTS.S);
-    if (usable && this.segmentLimit(segment) === 0xffffffff) {
-      const code = (rights & RIGHTS.CODE) !== 0;
-      const readOrWrite = (rights & RIGHTS.WRITABLE_OR_READABLE) !== 0;
-      const expandDown = !code && (rights & RIGHTS.EXPAND_DOWN_OR_CONFORMING) !== 0;
-      if (!expandDown) {
-        if (!code || readOrWrite) fast |= FAST_READ;
-        if (!code && readOrWrite) fast |= FAST_WRITE;
-      }
-    }
-    this.set(fastCell(segment), fast);
+    this.set(fastCell(segment), fastAccess(this.segmentLimit(segment), this.segmentRights(segment)));
   }
 
   /** Copies every cell from another state. */
@@ -412,6 +406,16 @@ export class CpuState {
   restore(saved: SavedState): void {
     this.i32.set(saved);
   }
+}
+
+/** FAST_READ and FAST_WRITE of a segment with this limit and these rights. */
+function fastAccess(limit: number, rights: number): number {
+  if (limit >>> 0 !== 0xffffffff || (rights & (RIGHTS.UNUSABLE | RIGHTS.P | RIGHTS.S)) !== (RIGHTS.P | RIGHTS.S))
+    return 0;
+  const readOrWrite = (rights & RIGHTS.WRITABLE_OR_READABLE) !== 0;
+  if ((rights & RIGHTS.CODE) !== 0) return readOrWrite ? FAST_READ : 0;
+  if ((rights & RIGHTS.EXPAND_DOWN_OR_CONFORMING) !== 0) return 0;
+  return readOrWrite ? FAST_READ | FAST_WRITE : FAST_READ;
 }
 
 /** The mode of the processor in words: `real mode`, `virtual-8086 mode`, `16-bit protected mode`, `32-bit protected mode`. */

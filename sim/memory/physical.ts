@@ -34,7 +34,13 @@ export const CODE_GRANULE_SHIFT = 6;
 const WASM_PAGE_BYTES = 0x10000;
 
 /** Bytes of the areas behind the marks of code; their owners check that theirs suffices. */
-export const ENGINE_BYTES = { fastTable: 0x20000, fetchTable: 0x2000, predictor: 0x20000, transfers: 0x10000 } as const;
+export const ENGINE_BYTES = {
+  fastTable: 0x20000,
+  fetchTable: 0x2000,
+  predictor: 0x20000,
+  transfers: 0x10000,
+  references: 0x100,
+} as const;
 /** Byte offsets in the shared memory: mmu.ts, predictor.ts and engine/ say what is there. */
 export type EngineArea = Readonly<Record<keyof typeof ENGINE_BYTES, number>>;
 /** The address line that gate A20 holds at zero while it is closed. */
@@ -99,7 +105,7 @@ export class PhysicalMemory {
   /** Called after a write, from wherever it comes, that touched a marked granule; `address` is host-physical. */
   onCodeWrite: (address: number, bytes: number) => void = ignoreCodeWrite;
   /** References by reason (index: REASON). */
-  readonly references = new Float64Array(REFERENCE_REASONS.length);
+  readonly references: Float64Array;
 
   /** `ramBytes` must be a multiple of 4 KB, at least 64 KB and at most MAX_RAM_BYTES; all is RAM if no map is given. */
   constructor(ramBytes: number, map: MemoryMap = MemoryMap.flat(ramBytes)) {
@@ -107,14 +113,18 @@ export class PhysicalMemory {
       throw new Error(`RAM of ${ramBytes} bytes: must be a multiple of ${PAGE_SIZE} from 65536 to ${MAX_RAM_BYTES}`);
     }
     const granules = RAM_OFFSET + ramBytes;
-    const area = granules + ramBytes / CODE_GRANULE_BYTES;
-    this.engineArea = {
-      fastTable: area,
-      fetchTable: area + ENGINE_BYTES.fastTable,
-      predictor: area + ENGINE_BYTES.fastTable + ENGINE_BYTES.fetchTable,
-      transfers: area + ENGINE_BYTES.fastTable + ENGINE_BYTES.fetchTable + ENGINE_BYTES.predictor,
+    let end = granules + ramBytes / CODE_GRANULE_BYTES;
+    const area = (bytes: number): number => {
+      end += bytes;
+      return end - bytes;
     };
-    const end = this.engineArea.transfers + ENGINE_BYTES.transfers;
+    this.engineArea = {
+      fastTable: area(ENGINE_BYTES.fastTable),
+      fetchTable: area(ENGINE_BYTES.fetchTable),
+      predictor: area(ENGINE_BYTES.predictor),
+      transfers: area(ENGINE_BYTES.transfers),
+      references: area(ENGINE_BYTES.references),
+    };
     const pages = Math.ceil(end / WASM_PAGE_BYTES);
     this.wasm = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.buffer = this.wasm.buffer;
@@ -125,6 +135,7 @@ export class PhysicalMemory {
     this.i32 = new Int32Array(this.buffer);
     this.view = new DataView(this.buffer);
     this.timeCells = new Float64Array(this.buffer, TIME_AREA_OFFSET, TIME_AREA_CELLS);
+    this.references = new Float64Array(this.buffer, this.engineArea.references, REFERENCE_REASONS.length);
     this.codeGranules = new Uint8Array(this.buffer, granules, ramBytes / CODE_GRANULE_BYTES);
   }
 

@@ -301,6 +301,10 @@ export class VirtualEnvironment implements Environment {
     this.#host.apicBaseChanged();
   }
 
+  interruptsOpened(): void {
+    this.attention();
+  }
+
   attention(): void {
     this.attends = true;
   }

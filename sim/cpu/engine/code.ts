@@ -3,8 +3,9 @@
  * known of the flags here. The files `*-code.ts` write into it, each one family of micro-ops.
  */
 import type { Account } from "../../ledger.ts";
+import { HELPER_NUMBER } from "../helpers.ts";
 import { type MicroOp, OP } from "../micro-ops.ts";
-import { CELL, FAST_READ, FAST_WRITE, FIRST_TEMPORARY, GPR } from "../state.ts";
+import { CELL, FAST_READ, FAST_WRITE, FIRST_TEMPORARY, GPR, SEG } from "../state.ts";
 import { EXIT, FUNCTION } from "./contract.ts";
 import { carryOf, conditionOf, conditionOfEflags, EFLAGS_KIND, type FlagLocals, UNKNOWN } from "./flags-code.ts";
 import type { EngineLayout } from "./layout.ts";
@@ -69,6 +70,8 @@ export class RegionCode {
   readonly linear: number;
   readonly host: number;
   readonly scratch: number;
+  /** RF, as long as the region's first instruction is not complete; `flags.eflags` is without it. */
+  readonly resume: number;
   readonly wide: number;
   readonly wide2: number;
   /** Registers that some instruction of the region writes, and reads or writes. */
@@ -114,6 +117,7 @@ export class RegionCode {
     this.linear = f.addLocal();
     this.host = f.addLocal();
     this.scratch = f.addLocal();
+    this.resume = f.addLocal();
     this.wide = f.addLocal(TYPE.i64);
     this.wide2 = f.addLocal(TYPE.i64);
     this.#survey();
@@ -161,6 +165,11 @@ export class RegionCode {
       case OP.LOAD_UPDATE:
       case OP.STORE:
         fast.set(op.x, (fast.get(op.x) ?? 0) | FAST_WRITE);
+        break;
+      case OP.HELPER:
+        if (op.imm === HELPER_NUMBER.loadSegment) break;
+        for (let n = 0; n < GPR_COUNT; n++) if (n === 4 || op.imm === HELPER_NUMBER.popAll) this.written.add(n);
+        fast.set(SEG.ss, (fast.get(SEG.ss) ?? 0) | (op.imm === HELPER_NUMBER.popAll ? FAST_READ : FAST_WRITE));
         break;
       case OP.DIV:
       case OP.IDIV:

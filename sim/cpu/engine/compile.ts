@@ -18,8 +18,9 @@
  */
 import { NOW_CELL } from "../../clock.ts";
 import { RETIRED_OFFSET } from "../../ledger.ts";
+import { HELPER_NUMBER } from "../helpers.ts";
 import { BRANCH, type MicroOp, OP } from "../micro-ops.ts";
-import { baseCell, CELL, SEG } from "../state.ts";
+import { baseCell, CELL, FLAG, SEG } from "../state.ts";
 import { lastTarget, loopCondition, popReturn, pushReturn } from "./branch-code.ts";
 import { type CompileContext, RegionCode } from "./code.ts";
 import { EXIT, FUNCTION, INTERPRETED } from "./contract.ts";
@@ -28,7 +29,7 @@ import { emitOp } from "./instruction-code.ts";
 import { WORD_SHIFT } from "./layout.ts";
 import { CAN_LEAVE, type Region, type RegionInstruction, type RegionNode } from "./region.ts";
 import { leaveFor } from "./runtime.ts";
-import { checkCodeSegment, checkSegments, checkTarget, loadSegments } from "./segments-code.ts";
+import { checkCodeSegment, checkSegments, checkTarget, loadSegments, segmentLoaded } from "./segments-code.ts";
 import { type Structure, structureOf } from "./structure.ts";
 import { type FunctionBody, WASM } from "./wasm.ts";
 
@@ -87,6 +88,16 @@ class RegionCompiler {
     this.#c.loadCell(CELL.rip);
     f.set(this.#c.entry);
     checkCodeSegment(this.#c);
+    this.#c.loadCell(CELL.rflags);
+    f.i32(FLAG.RF);
+    f.op(WASM.i32And);
+    if (this.#c.region.resumes) f.set(this.#c.resume);
+    else {
+      f.open(WASM.if);
+      f.i32(EXIT.INTERPRET);
+      f.op(WASM.return);
+      f.end();
+    }
     this.#reload();
     checkSegments(this.#c, () => {
       f.i32(EXIT.UNFIT);
@@ -102,6 +113,8 @@ class RegionCompiler {
       f.set(this.#c.registers[n] as number);
     }
     this.#c.loadCell(CELL.rflags);
+    f.i32(~FLAG.RF);
+    f.op(WASM.i32And);
     f.set(this.#c.flags.eflags);
     this.#c.setKind(EFLAGS_KIND);
     loadSegments(this.#c);
@@ -122,6 +135,9 @@ class RegionCompiler {
     this.#c.storeCell(CELL.rip, () => f.get(this.#c.eip));
     this.#c.storeCell(CELL.rflags, () => {
       this.#c.callStatus();
+      if (!this.#c.region.resumes) return;
+      f.get(this.#c.resume);
+      f.op(WASM.i32Or);
     });
     const { time } = this.#c.layout;
     const add = (cell: number, local: number): void => {
@@ -265,10 +281,13 @@ class RegionCompiler {
     f.call(FUNCTION.interpret);
     f.tee(this.#c.scratch);
     this.#c.when(() => {
+      f.i32(EXIT.SIGNALLED | (instruction.lifted.length << 8));
+      f.i32(EXIT.LEFT);
       f.get(this.#c.scratch);
       f.i32(INTERPRETED.SIGNALLED);
       f.op(WASM.i32Eq);
-      f.op(WASM.return);
+      f.op(WASM.select);
+      f.returnCall(FUNCTION.exit);
     });
     this.#reload();
     this.#c.kind = EFLAGS_KIND;
@@ -291,7 +310,20 @@ class RegionCompiler {
         flagsDead: flagsDeadAfter(node, n),
       };
       for (const op of lifted.ops) emitOp(this.#c, op);
+      if (instruction.delta === 0 && this.#c.region.resumes) {
+        this.#c.f.i32(0);
+        this.#c.f.set(this.#c.resume);
+      }
       ticks += lifted.ticks;
+      const loads = lifted.ops.find(({ op, imm }) => op === OP.HELPER && imm === HELPER_NUMBER.loadSegment);
+      if (loads !== undefined) {
+        const rest = node.ticks - ticks;
+        const restInstructions = node.instructions.length - n - 1;
+        segmentLoaded(this.#c, loads.x, () => {
+          this.#c.takeBack(rest, restInstructions);
+          this.#c.exitAt(instruction.delta + lifted.length, EXIT.LEFT);
+        });
+      }
     }
     this.#end(node);
   }

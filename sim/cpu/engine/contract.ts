@@ -34,10 +34,12 @@ export const FUNCTION = {
   interpret: 1,
   leave: 2,
   signalled: 3,
-  budget: 4,
-  status: 5,
-  transfer: 6,
-  exit: 7,
+  begun: 4,
+  budget: 5,
+  status: 6,
+  transfer: 7,
+  exit: 8,
+  loadSegment: 9,
 } as const;
 /** Indices of function types (runtime.ts). */
-export const FUNCTION_TYPE = { region: 0, translate: 1, interpret: 2, status: 3 } as const;
+export const FUNCTION_TYPE = { region: 0, translate: 1, interpret: 2, status: 3, segment: 4 } as const;

@@ -6,17 +6,19 @@
  * compiled together, so that modules are few. A region lives until a byte that it was made from is written.
  */
 import type { Account, Ledger } from "../../ledger.ts";
-import { type PhysicalMemory, RAM_OFFSET } from "../../memory/physical.ts";
+import { type PhysicalMemory, RAM_OFFSET, REASON } from "../../memory/physical.ts";
 import type { Accounts } from "../accounts.ts";
 import type { Block, BlockMode, CodeCache } from "../code-cache.ts";
 import { ACCESS } from "../environment.ts";
-import { HELPER_NUMBER } from "../helpers.ts";
+import { HELPER_NUMBER, HELPERS, type Helper } from "../helpers.ts";
 import { execute } from "../interpreter.ts";
+import type { Lifted } from "../lift/lift.ts";
+import { endShadow, type Rule } from "../lift/rule.ts";
 import { type MicroOp, OP } from "../micro-ops.ts";
 import type { Mmu } from "../mmu.ts";
 import type { PhysicalEnvironment } from "../physical-environment.ts";
 import { costTicks, type Profile } from "../profiles/profile.ts";
-import { type CpuState, fastCell, OUTCOME } from "../state.ts";
+import { BLOCKING, CELL, type CpuState, fastCell, OUTCOME } from "../state.ts";
 import { compileRegion } from "./compile.ts";
 import { FUNCTION_TYPE, INTERPRETED, TRANSLATE, transferMode } from "./contract.ts";
 import { FastTransfers } from "./fast-transfers.ts";
@@ -81,6 +83,10 @@ export interface Boundaries {
   next(): number;
   /** Acts on the signal of an instruction that is charged to `account`, then as `next`. */
   signalled(account: Account): number;
+  /** Has the interpreter run what compiled code does not (`why`: EXIT), then as `next`. */
+  interpret(why: number): number;
+  /** Whether a boundary before the deadline has nothing to do while STI blocks interrupts. */
+  quietUnderSti(): boolean;
 }
 
 export class Engine {
@@ -116,9 +122,10 @@ export class Engine {
       ...mmu.fastTables(),
       ...env.predictor.layout(),
       transfers: memory.engineArea.transfers,
+      descriptorReferences: memory.references.byteOffset + REASON.descriptor * 8,
       mispredict: costTicks(profile).mispredict,
     };
-    this.transfers = new FastTransfers(parts.state, env, memory, this.#layout);
+    this.transfers = new FastTransfers(parts, this.#layout);
     this.#transfers = new Int32Array(memory.buffer, memory.engineArea.transfers, (TRANSFER_SLOTS * TRANSFER_BYTES) / 4);
     this.#transfers.fill(-1);
     for (let n = TABLE_SIZE - 1; n > 0; n--) this.#freeEntries.push(n);
@@ -203,6 +210,7 @@ export class Engine {
         { name: "interpret", type: FUNCTION_TYPE.interpret },
         { name: "leave", type: FUNCTION_TYPE.interpret },
         { name: "signalled", type: FUNCTION_TYPE.interpret },
+        { name: "begun", type: FUNCTION_TYPE.interpret },
       ],
       memoryPages: memory.buffer.byteLength / 65536,
       functions: [
@@ -218,6 +226,7 @@ export class Engine {
         interpret: this.#interpret,
         leave: this.#leave,
         signalled: this.#signalled,
+        begun: this.#begun,
       },
     });
     this.modules++;
@@ -269,13 +278,11 @@ export class Engine {
     this.#parts.code.addDependent(compiled);
   }
 
-  #number({ lifted, account }: RegionInstruction): number {
+  #number({ lifted, account, shadowed }: RegionInstruction): number {
     const number = this.#freeInstructions.pop() ?? this.#instructions.length;
     this.#instructions[number] = {
-      ops: lifted.ops,
-      account,
-      ticks: lifted.ticks,
-      returns: isInterruptReturn(lifted.ops),
+      ...plan(lifted, account),
+      shadowed: shadowed === null ? null : { ...plan(shadowed, account), shadowed: null },
     };
     return number;
   }
@@ -298,17 +305,46 @@ export class Engine {
 
   /** Import `leave`: one instruction by the interpreter, after which anything may be different. */
   readonly #leave = (number: number): number => {
-    const { state, env, ledger, boundaries } = this.#parts;
+    const { boundaries } = this.#parts;
     this.interpreted++;
-    const { ops, account, ticks, returns } = this.#instructions[number] as Interpreted;
-    if (returns && this.transfers.interruptReturn()) {
-      ledger.charge(account, ticks);
-      ledger.retire(account);
+    const one = this.#instructions[number] as Interpreted;
+    if (!this.#run(one)) return boundaries.signalled(one.account);
+    return one.shadowed === null ? boundaries.next() : this.#shadow(one.shadowed);
+  };
+
+  /** Runs one instruction; false: it has left something in the state's signal. */
+  #run(one: Interpreted): boolean {
+    const { state, env, ledger } = this.#parts;
+    const { account, helper } = one;
+    if (helper === null) {
+      execute(one.ops, 0, account, state, env, ledger);
+      return state.signal.outcome === OUTCOME.NONE;
+    }
+    ledger.charge(account, one.ticks);
+    if (one.way !== WAY.RETURN || !this.transfers.interruptReturn()) helper(state, env, one.op);
+    if (state.signal.outcome !== OUTCOME.NONE) {
+      state.signal.length = one.length;
+      return false;
+    }
+    if (one.falls) state.i32[CELL.rip] = (state.i32[CELL.rip] as number) + one.length;
+    ledger.retire(account);
+    return true;
+  }
+
+  /**
+   * After an STI with the instruction that its shadow covers: runs that one, too, if the boundary between them has
+   * nothing to do. The deadline is that of before STI, which asks for attention.
+   */
+  #shadow(one: Interpreted): number {
+    const { state, env, boundaries } = this.#parts;
+    if ((state.i32[CELL.interruptibility] as number) !== BLOCKING.STI || !boundaries.quietUnderSti()) {
       return boundaries.next();
     }
-    execute(ops, 0, account, state, env, ledger);
-    return state.signal.outcome === OUTCOME.NONE ? boundaries.next() : boundaries.signalled(account);
-  };
+    if (!this.#run(one)) return boundaries.signalled(one.account);
+    endShadow(state, BLOCKING.STI, one.rule);
+    env.interruptsOpened();
+    return boundaries.next();
+  }
 
   /** Import `signalled`: a native instruction of this length has left something in the state's signal. */
   readonly #signalled = (length: number): number => {
@@ -317,26 +353,42 @@ export class Engine {
     return boundaries.signalled(accounts.current.instructions);
   };
 
+  /** Import `begun`: the interpreter has to run what is next, for a reason that is one of EXIT. */
+  readonly #begun = (why: number): number => this.#parts.boundaries.interpret(why);
+
   /** Import `interpret`: one instruction of a region, from the processor's state and back to it. */
   readonly #interpret = (number: number): number => {
-    const { state, env, ledger } = this.#parts;
     this.interpreted++;
-    const { ops, account } = this.#instructions[number] as Interpreted;
-    execute(ops, 0, account, state, env, ledger);
-    if (state.signal.outcome !== OUTCOME.NONE) return INTERPRETED.SIGNALLED;
-    const { clock } = ledger;
+    if (!this.#run(this.#instructions[number] as Interpreted)) return INTERPRETED.SIGNALLED;
+    const { clock } = this.#parts.ledger;
     return clock.now >= clock.deadline ? INTERPRETED.BOUNDARY : INTERPRETED.GO_ON;
   };
 }
 
+/** An instruction that the interpreter runs for compiled code. */
 interface Interpreted {
   readonly ops: readonly MicroOp[];
+  readonly rule: Rule;
   readonly account: Account;
   readonly ticks: number;
-  /** IRET of 32 bits. */
-  readonly returns: boolean;
+  readonly length: number;
+  /** Its only micro-op between BEGIN and END is this helper; null: there are others. */
+  readonly helper: Helper | null;
+  readonly op: MicroOp;
+  /** EIP moves behind it. */
+  readonly falls: boolean;
+  readonly way: number;
+  /** What an STI's shadow covers; null: it is no STI, or that instruction is not known. */
+  readonly shadowed: Interpreted | null;
 }
 
-function isInterruptReturn(ops: readonly MicroOp[]): boolean {
-  return ops.some(({ op, imm, w }) => op === OP.HELPER && imm === HELPER_NUMBER.iret && w === 32);
+/** Instructions that are run in a way of their own. */
+const WAY = { PLAIN: 0, RETURN: 1 } as const;
+
+function plan({ ops, rule, ticks, length }: Lifted, account: Account): Omit<Interpreted, "shadowed"> {
+  const op = ops[1] as MicroOp;
+  const helper = ops.length === 3 && op.op === OP.HELPER ? (HELPERS[op.imm] as Helper) : null;
+  const returns = helper !== null && op.imm === HELPER_NUMBER.iret && op.w === 32;
+  const falls = ops[ops.length - 1]?.op === OP.END;
+  return { ops, rule, account, ticks, length, helper, op, falls, way: returns ? WAY.RETURN : WAY.PLAIN };
 }

@@ -5,9 +5,12 @@
  * table. Everything is looked at first; with anything unusual nothing has been done, and the system helpers, which say
  * what these are, do it. The interpreter alone never comes here.
  */
+import type { Account, Ledger } from "../../ledger.ts";
 import { CODE_GRANULE_SHIFT, type PhysicalMemory, RAM_OFFSET, REASON } from "../../memory/physical.ts";
+import type { Accounts } from "../accounts.ts";
 import { ACCESS } from "../environment.ts";
 import type { PhysicalEnvironment } from "../physical-environment.ts";
+import { type CostName, type CostTicks, costTicks } from "../profiles/profile.ts";
 import {
   ACTIVITY,
   BLOCKING,
@@ -29,7 +32,11 @@ import {
 import { type DeliveryEvent, flagsImage } from "../system/delivery.ts";
 import { returnFlags } from "../system/flags.ts";
 import { dropPrivilegedSegments } from "../system/segments.ts";
+import type { EngineParts } from "./engine.ts";
 import type { EngineLayout } from "./layout.ts";
+
+/** Where what is delivered comes from. */
+export const ORIGIN = { EXCEPTION: 0, SOFTWARE: 1, EXTERNAL: 2 } as const;
 
 const PAGE_MASK = 0xfff;
 /** Bits of a descriptor's upper word: type and S of an accessed code or writable data segment that is present. */
@@ -66,19 +73,30 @@ export class FastTransfers {
   readonly #tags: Int32Array;
   readonly #frames: Int32Array;
   readonly #bits: number;
+  readonly #ledger: Ledger;
+  readonly #accounts: Accounts;
+  readonly #ticks: CostTicks;
   /** Deliveries and returns so far. */
   done = 0;
 
-  constructor(state: CpuState, env: PhysicalEnvironment, memory: PhysicalMemory, layout: EngineLayout) {
-    this.#state = state;
-    this.#env = env;
+  constructor(parts: EngineParts, layout: EngineLayout) {
+    const { memory } = parts;
+    this.#state = parts.state;
+    this.#env = parts.env;
     this.#memory = memory;
+    this.#ledger = parts.ledger;
+    this.#accounts = parts.accounts;
+    this.#ticks = costTicks(parts.profile);
     this.#words = memory.i32;
     this.#granules = memory.codeGranules;
     const length = (ACCESS.USER | ACCESS.WRITE) + 1;
     this.#bits = layout.fastBits;
     this.#tags = new Int32Array(memory.buffer, layout.fastTags, length << layout.fastBits);
     this.#frames = new Int32Array(memory.buffer, layout.fastFrames, length << layout.fastBits);
+  }
+
+  #charge(account: Account, cost: CostName): void {
+    this.#ledger.charge(account, this.#ticks[cost], cost);
   }
 
   /** Index of the word at an aligned linear address, of which `bytes` bytes lie in one page; -1: not here. */
@@ -113,11 +131,17 @@ export class FastTransfers {
 
   /** Delivers an event; false: nothing has been done. */
   deliver(event: DeliveryEvent): boolean {
+    const { vector, kind } = event;
+    if (vector === VECTOR.DB || kind === "nmi" || kind === "privileged-software") return false;
+    const from = kind === "exception" ? ORIGIN.EXCEPTION : kind === "external" ? ORIGIN.EXTERNAL : ORIGIN.SOFTWARE;
+    return this.enter(vector, from, event.errorCode, event.returnEip, flagsImage(this.#state, event));
+  }
+
+  /** Enters the handler of a vector (not #DB) with an error code or NO_ERROR_CODE; false: nothing has been done. */
+  enter(vector: number, from: number, errorCode: number, returnEip: number, image: number): boolean {
     const state = this.#state;
     const { i32 } = state;
     const words = this.#words;
-    const { vector, kind } = event;
-    if (vector === VECTOR.DB || kind === "nmi" || kind === "privileged-software") return false;
     if ((state.cr0 & CR0.PE) === 0 || (state.flags & FLAG.VM) !== 0) return false;
     if (vector * 8 + 7 > (i32[CELL.idtrLimit] as number) >>> 0) return false;
     const gate = this.#word(((i32[CELL.idtrBase] as number) + vector * 8) >>> 0, 8, ACCESS.READ);
@@ -125,7 +149,7 @@ export class FastTransfers {
     const gateLow = words[gate] as number;
     const gateHigh = words[gate + 1] as number;
     const cpl = i32[CELL.cpl] as number;
-    const software = kind === "software" || kind === "software-exception";
+    const software = from === ORIGIN.SOFTWARE;
     if ((gateHigh & GATE_MASK) !== GATE || (software && dplOf(gateHigh) < cpl)) return false;
 
     const selector = gateLow >>> 16;
@@ -137,7 +161,7 @@ export class FastTransfers {
     const eip = ((gateHigh & 0xffff0000) | (gateLow & 0xffff)) >>> 0;
     if ((codeHigh & CODE_MASK) !== CODE || level > cpl || eip > limitOf(codeLow, codeHigh)) return false;
 
-    const returns = event.errorCode === NO_ERROR_CODE ? 3 : 4;
+    const returns = errorCode === NO_ERROR_CODE ? 3 : 4;
     const inner = level < cpl;
     const bytes = (inner ? returns + 2 : returns) * 4;
     let pointer = i32[GPR.esp] as number;
@@ -171,10 +195,10 @@ export class FastTransfers {
       words[--push] = i32[selectorCell(SEG.ss)] as number;
       words[--push] = i32[GPR.esp] as number;
     }
-    words[--push] = flagsImage(state, event);
+    words[--push] = image;
     words[--push] = i32[selectorCell(SEG.cs)] as number;
-    words[--push] = event.returnEip;
-    if (push > frame) words[--push] = event.errorCode;
+    words[--push] = returnEip;
+    if (push > frame) words[--push] = errorCode;
     state.set(GPR.esp, pointer - bytes);
     if (inner) state.setSegment(SEG.ss, newSs, baseOf(stackLow, stackHigh), 0xffffffff, rightsOf(stackHigh));
     const cs = (selector & 0xfffc) | level;
@@ -185,9 +209,10 @@ export class FastTransfers {
     state.eip = eip;
     state.set(CELL.interruptibility, state.get(CELL.interruptibility) & ~(BLOCKING.STI | BLOCKING.MOV_SS));
     state.set(CELL.activity, ACTIVITY.ACTIVE);
-    if (software) this.#env.charge(inner ? "intInner" : "intSame");
-    else if (kind === "exception") this.#env.charge(vector === VECTOR.PF ? "pageFault" : "exception");
-    else this.#env.charge("interrupt");
+    const { delivery } = this.#accounts.current;
+    if (software) this.#charge(delivery, inner ? "intInner" : "intSame");
+    else if (from === ORIGIN.EXTERNAL) this.#charge(delivery, "interrupt");
+    else this.#charge(delivery, vector === VECTOR.PF ? "pageFault" : "exception");
     return true;
   }
 
@@ -228,7 +253,7 @@ export class FastTransfers {
       state.setSegment(SEG.cs, cs, baseOf(codeLow, codeHigh), limit, rightsOf(codeHigh));
       state.eip = eip;
       returnFlags(state, this.#env, image, 32);
-      this.#env.charge("iretSame");
+      this.#charge(this.#accounts.current.instructions, "iretSame");
       return true;
     }
     if (this.#word(linear, 20, ACCESS.READ | user) < 0) return false;
@@ -248,7 +273,7 @@ export class FastTransfers {
     state.set(CELL.cpl, level);
     dropPrivilegedSegments(state);
     state.eip = eip;
-    this.#env.charge("iretOuter");
+    this.#charge(this.#accounts.current.instructions, "iretOuter");
     return true;
   }
 }

@@ -1,10 +1,13 @@
 /** The micro-ops of a native instruction, one after the other: the small ones here, the others by family. */
+import { HELPER_NUMBER } from "../helpers.ts";
 import { type MicroOp, OP } from "../micro-ops.ts";
 import { CELL } from "../state.ts";
 import { arithmetic, divide, multiply } from "./arithmetic-code.ts";
 import { bitAddress, bitOp, bitScan, flagBit, lahf, sahf } from "./bit-code.ts";
 import type { RegionCode } from "./code.ts";
-import { loadForUpdate, loadFrom, store, translateAccess } from "./memory-code.ts";
+import { FUNCTION } from "./contract.ts";
+import { loadForUpdate, loadFrom, popAll, pushAll, store, translateAccess } from "./memory-code.ts";
+import { segmentOffset } from "./segment-load-code.ts";
 import { checkTarget } from "./segments-code.ts";
 import { doubleShift, rotateOp, shiftOp } from "./shift-code.ts";
 import { WASM } from "./wasm.ts";
@@ -80,6 +83,9 @@ export function emitOp(c: RegionCode, op: MicroOp): void {
     case OP.STORE:
       store(c, op);
       break;
+    case OP.HELPER:
+      helper(c, op);
+      break;
     case OP.NOT:
       c.read(op.a);
       f.i32(-1);
@@ -111,6 +117,18 @@ export function emitOp(c: RegionCode, op: MicroOp): void {
       break;
     default:
       flagOp(c, op);
+  }
+}
+
+function helper(c: RegionCode, op: MicroOp): void {
+  if (op.imm === HELPER_NUMBER.pushAll) pushAll(c);
+  else if (op.imm === HELPER_NUMBER.popAll) popAll(c);
+  else {
+    c.read(op.a);
+    c.f.i32(segmentOffset(op.x));
+    c.f.call(FUNCTION.loadSegment);
+    c.f.op(WASM.i32Eqz);
+    c.when(() => c.giveUp());
   }
 }
 

@@ -23,6 +23,8 @@ export interface EngineLayout {
   readonly indirectEntries: number;
   /** Regions by physical address and mode: triples of address, mode, table index; TRANSFER_SLOTS of them. */
   readonly transfers: number;
+  /** References to descriptors so far (f64). */
+  readonly descriptorReferences: number;
   /** Ticks of a misprediction. */
   readonly mispredict: number;
 }

@@ -2,10 +2,11 @@
 import { CODE_GRANULE_SHIFT, RAM_OFFSET } from "../../memory/physical.ts";
 import { ACCESS } from "../environment.ts";
 import type { MicroOp } from "../micro-ops.ts";
+import { GPR, SEG } from "../state.ts";
 import { PLACE_TEMPORARY, type RegionCode } from "./code.ts";
 import { FUNCTION, TRANSLATE } from "./contract.ts";
 import { WORD_SHIFT } from "./layout.ts";
-import { linearAddress } from "./segments-code.ts";
+import { linearAddress, type SegmentUse } from "./segments-code.ts";
 import { WASM } from "./wasm.ts";
 
 /**
@@ -13,12 +14,17 @@ import { WASM } from "./wasm.ts";
  * translates (and charges what that costs), or the instruction is given up.
  */
 export function translateAccess(c: RegionCode, op: MicroOp, write: boolean): number {
+  c.read(op.a);
+  return translate(c, op.x, op.w, write);
+}
+
+/** The same for an access of `bytes` bytes at the offset on the stack. */
+function translate(c: RegionCode, segment: number, bytes: number, write: boolean): number {
   const f = c.f;
   const { fastTags, fastFrames, fastBits } = c.layout;
   const access = (write ? ACCESS.WRITE : 0) | (c.context.user ? ACCESS.USER : 0);
   const part = (access << fastBits) * 4;
-  c.read(op.a);
-  linearAddress(c, op.x, op.w);
+  linearAddress(c, segment, bytes);
   f.i32(12 - WORD_SHIFT);
   f.op(WASM.i32ShrU);
   f.i32(((1 << fastBits) - 1) << WORD_SHIFT);
@@ -26,8 +32,8 @@ export function translateAccess(c: RegionCode, op: MicroOp, write: boolean): num
   f.tee(c.scratch);
   f.memory(WASM.i32Load, fastTags + part, 2);
   f.get(c.linear);
-  if (op.w > 1) {
-    f.i32(op.w - 1);
+  if (bytes > 1) {
+    f.i32(bytes - 1);
     f.op(WASM.i32Add);
   }
   f.i32(12);
@@ -45,7 +51,7 @@ export function translateAccess(c: RegionCode, op: MicroOp, write: boolean): num
     },
     () => {
       f.get(c.linear);
-      f.i32(access | (op.w << 8));
+      f.i32(access | (bytes << 8));
       f.get(c.spent);
       f.call(FUNCTION.translate);
       f.tee(c.host);
@@ -99,4 +105,80 @@ export function loadForUpdate(c: RegionCode, op: MicroOp): void {
   c.places.set(`${op.x}:${op.a}:${op.w}`, kept);
   loadFrom(c, kept, op.w);
   c.write(op.d);
+}
+
+const ALL_BYTES = 32;
+
+/** Leaves the instruction unless the 32 bytes of PUSHA and POPA lie in one page: `room` bytes from `linear` up or down. */
+function onOnePage(c: RegionCode, comparison: number, room: number): void {
+  const f = c.f;
+  f.get(c.linear);
+  f.i32(0xfff);
+  f.op(WASM.i32And);
+  f.i32(room);
+  f.op(comparison);
+  c.when(() => c.giveUp());
+}
+
+/** PUSHA of 32 bits. The first byte that it checks is that of EAX, the uppermost. */
+export function pushAll(c: RegionCode): void {
+  const f = c.f;
+  const { limit } = c.segments.get(SEG.ss) as SegmentUse;
+  if (limit !== null) {
+    c.read(GPR.esp);
+    f.i32(ALL_BYTES);
+    f.op(WASM.i32LtU);
+    c.when(() => c.giveUp());
+  }
+  c.read(GPR.esp);
+  f.i32(4);
+  f.op(WASM.i32Sub);
+  translate(c, SEG.ss, 4, true);
+  onOnePage(c, WASM.i32LtU, ALL_BYTES - 4);
+  checkGranule(c, c.host);
+  f.get(c.host);
+  f.i32(ALL_BYTES - 4);
+  f.op(WASM.i32Sub);
+  f.set(c.host);
+  checkGranule(c, c.host);
+  for (let n = 0; n < 8; n++) {
+    f.get(c.host);
+    f.get(c.registers[n] as number);
+    f.memory(WASM.i32Store, ALL_BYTES - 4 - n * 4, 0);
+  }
+  c.read(GPR.esp);
+  f.i32(ALL_BYTES);
+  f.op(WASM.i32Sub);
+  c.write(GPR.esp);
+}
+
+/** POPA of 32 bits. */
+export function popAll(c: RegionCode): void {
+  const f = c.f;
+  const { limit } = c.segments.get(SEG.ss) as SegmentUse;
+  if (limit !== null) {
+    f.get(limit);
+    f.i32(ALL_BYTES);
+    f.op(WASM.i32LtU);
+    c.read(GPR.esp);
+    f.get(limit);
+    f.i32(ALL_BYTES - 1);
+    f.op(WASM.i32Sub);
+    f.op(WASM.i32GtU);
+    f.op(WASM.i32Or);
+    c.when(() => c.giveUp());
+  }
+  c.read(GPR.esp);
+  translate(c, SEG.ss, 4, false);
+  onOnePage(c, WASM.i32GtU, 0x1000 - ALL_BYTES);
+  for (let n = 0; n < 8; n++) {
+    if (n === GPR.esp / 2) continue;
+    f.get(c.host);
+    f.memory(WASM.i32Load, ALL_BYTES - 4 - n * 4, 0);
+    f.set(c.registers[n] as number);
+  }
+  c.read(GPR.esp);
+  f.i32(ALL_BYTES);
+  f.op(WASM.i32Add);
+  c.write(GPR.esp);
 }

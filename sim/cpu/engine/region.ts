@@ -12,9 +12,10 @@
  * was built with (compile.ts). An instruction that crosses a page ends the region.
  */
 import type { Account } from "../../ledger.ts";
+import { HELPER_NUMBER } from "../helpers.ts";
 import type { Lifted } from "../lift/lift.ts";
 import { BRANCH, type MicroOp, OP } from "../micro-ops.ts";
-import { FIRST_TEMPORARY, GPR, TEMPORARY_COUNT } from "../state.ts";
+import { BLOCKING, FIRST_TEMPORARY, GPR, SEG, TEMPORARY_COUNT } from "../state.ts";
 
 export const LIMITS = { nodes: 48, instructions: 400 } as const;
 const PAGE_SHIFT = 12;
@@ -24,6 +25,8 @@ export interface RegionInstruction {
   readonly lifted: Lifted;
   readonly native: boolean;
   readonly account: Account;
+  /** What STI's shadow covers, if it is on the same page and charged alike. */
+  readonly shadowed: Lifted | null;
 }
 
 /** How a node ends. Deltas that are in no node of the region leave it. */
@@ -54,6 +57,8 @@ export interface Region {
   readonly pages: ReadonlyMap<number, number>;
   /** Lowest and highest delta that is a byte of it or the target of a direct branch. */
   readonly extent: { readonly low: number; readonly high: number };
+  /** Whether RF may be set at its entry: it ends with the first instruction, which is native and no branch. */
+  readonly resumes: boolean;
   /** Offset of the entry in its page. */
   readonly offset: number;
   /** Physical byte ranges of all instructions. */
@@ -98,14 +103,19 @@ class RegionBuilder {
       const node = this.#node(delta);
       if (node !== null) nodes.set(delta, node);
     }
-    if (!nodes.has(0)) return null;
+    const first = nodes.get(0)?.instructions[0];
+    if (first === undefined) return null;
     return {
       nodes,
+      resumes: first.native && endOf(first) === null,
       extent: this.#extent(nodes),
       continuations: [...this.#calls].filter((delta) => nodes.has(delta)),
       pages: this.#pages,
       offset: this.#offset,
-      bytes: [...this.#instructions.values()].map(({ delta, lifted }) => [this.#physical(delta), lifted.length]),
+      bytes: [...this.#instructions.values()].map(({ delta, lifted, shadowed }) => [
+        this.#physical(delta),
+        lifted.length + (shadowed?.length ?? 0),
+      ]),
     };
   }
 
@@ -166,7 +176,20 @@ class RegionBuilder {
     if (physical < 0) return null;
     const lifted = this.#source.instruction(physical);
     if (lifted === null) return null;
-    return { delta, lifted, native: isNative(lifted), account: this.#source.account(physical) };
+    const account = this.#source.account(physical);
+    const shadowed = lifted.rule.setsShadow === BLOCKING.STI ? this.#shadowed(delta, lifted, account) : null;
+    return { delta, lifted, native: isNative(lifted), account, shadowed };
+  }
+
+  /** The instruction behind an STI. */
+  #shadowed(delta: number, { length }: Lifted, account: Account): Lifted | null {
+    const next = delta + length;
+    if (this.#pageIndex(next) !== this.#pageIndex(delta)) return null;
+    const physical = this.#physical(next);
+    if (this.#source.account(physical) !== account) return null;
+    const lifted = this.#source.instruction(physical);
+    if (lifted === null || lifted.rule.setsShadow !== undefined) return null;
+    return lifted.ops.some(({ op }) => op === OP.STRING || op === OP.MARKER) ? null : lifted;
   }
 
   #pageIndex(delta: number): number {
@@ -266,10 +289,10 @@ const NATIVE = set(
   ...[OP.AND, OP.OR, OP.XOR, OP.INC, OP.DEC, OP.NEG, OP.NOT, OP.SHL, OP.SHR, OP.SAR, OP.ROL, OP.ROR, OP.SHLD, OP.SHRD],
   ...[OP.MUL, OP.IMUL, OP.DIV, OP.IDIV, OP.BIT, OP.BIT_ADDRESS, OP.BSF, OP.BSR, OP.BSWAP, OP.SETCC, OP.SELECT],
   ...[OP.FLAG_BIT, OP.LAHF, OP.SAHF, OP.NEXT_IP, OP.CHECK_RELATIVE, OP.CHECK_TARGET],
-  ...[OP.JUMP, OP.JUMP_IF, OP.JUMP_TO, OP.LOOP, OP.SIGN],
+  ...[OP.JUMP, OP.JUMP_IF, OP.JUMP_TO, OP.LOOP, OP.SIGN, OP.HELPER],
 );
 /** Those that can leave the instruction. */
-export const CAN_LEAVE = set(OP.LOAD, OP.LOAD_UPDATE, OP.STORE, OP.DIV, OP.IDIV, OP.CHECK_TARGET);
+export const CAN_LEAVE = set(OP.LOAD, OP.LOAD_UPDATE, OP.STORE, OP.DIV, OP.IDIV, OP.CHECK_TARGET, OP.HELPER);
 /** Those that change flags. */
 const CHANGES_FLAGS = set(
   ...[OP.ADD, OP.ADC, OP.SUB, OP.SBB, OP.AND, OP.OR, OP.XOR, OP.INC, OP.DEC, OP.NEG, OP.SHL, OP.SHR, OP.SAR, OP.ROL],
@@ -281,6 +304,12 @@ const ONLY_WIDE = set(OP.DIV, OP.IDIV, OP.SHLD, OP.SHRD);
 const NEAR = set(OP.JUMP, OP.JUMP_IF, OP.JUMP_TO);
 const LAST_GPR = GPR.edi;
 
+/** PUSHA and POPA of 32 bits, and loads of segment registers but SS. */
+function isNativeHelper({ imm, w, x, d }: MicroOp): boolean {
+  if (imm === HELPER_NUMBER.loadSegment) return d === 0 && x !== SEG.ss && x !== SEG.cs;
+  return (imm === HELPER_NUMBER.pushAll || imm === HELPER_NUMBER.popAll) && w === 32 && x === 32;
+}
+
 function isNative(lifted: Lifted): boolean {
   if (lifted.rule.endsBlock === true && !lifted.ops.some(({ op }) => NEAR.has(op) || op === OP.LOOP)) return false;
   if (lifted.rule.setsShadow !== undefined || lifted.rule.loadsRf === true) return false;
@@ -290,6 +319,7 @@ function isNative(lifted: Lifted): boolean {
   for (const op of lifted.ops) {
     if (!NATIVE.has(op.op)) return false;
     if (NEAR.has(op.op) && op.w !== 32) return false;
+    if (op.op === OP.HELPER && !isNativeHelper(op)) return false;
     if (op.op === OP.LOOP && (op.c !== 32 || op.w !== 32 || op.x < 2)) return false;
     if (CAN_LEAVE.has(op.op)) {
       // A store that LOAD_UPDATE has checked cannot leave.
@@ -301,16 +331,17 @@ function isNative(lifted: Lifted): boolean {
     if (CHANGES_FLAGS.has(op.op) || (writesCell(op) && op.d <= LAST_GPR) || op.op === OP.LAHF) changed = true;
     if (writesCell(op) && op.d > LAST_GPR && !isTemporary(op.d)) return false;
     // A store is the end of what can be taken back.
-    if (op.op === OP.STORE) changed = true;
+    if (op.op === OP.STORE || op.op === OP.HELPER) changed = true;
   }
   return true;
 }
 
 const WRITES_NO_CELL = set(
   ...[OP.BEGIN, OP.END, OP.END_BRANCH, OP.STORE, OP.FLAG_BIT, OP.LAHF, OP.SAHF, OP.CHECK_RELATIVE, OP.CHECK_TARGET],
-  ...[OP.JUMP, OP.JUMP_IF, OP.JUMP_TO, OP.LOOP, OP.DIV, OP.IDIV],
+  ...[OP.JUMP, OP.JUMP_IF, OP.JUMP_TO, OP.LOOP, OP.DIV, OP.IDIV, OP.HELPER],
 );
 
+const ALL_GPR = Object.values(GPR);
 const NO_CELLS = set(OP.BEGIN, OP.END, OP.END_BRANCH, OP.JUMP, OP.JUMP_IF, OP.CHECK_RELATIVE, OP.FLAG_BIT, OP.LOOP);
 
 /** Cells that a native micro-op names; possibly some that it does not use. */
@@ -322,6 +353,8 @@ export function cellsOf(op: MicroOp): readonly number[] {
     case OP.SHLD:
     case OP.SHRD:
       return [op.a, op.b, op.c, op.d];
+    case OP.HELPER:
+      return op.imm === HELPER_NUMBER.loadSegment ? [op.a] : ALL_GPR;
     case OP.JUMP_TO:
     case OP.CHECK_TARGET:
       return [op.a];

@@ -7,6 +7,7 @@ import { baseCell, CELL, SEG } from "../state.ts";
 import { EXIT, FUNCTION, FUNCTION_TYPE, LONGEST, TO_THE_CORE, TRANSFER_USER } from "./contract.ts";
 import { STATUS_PARAMETERS, statusFunction } from "./flags-code.ts";
 import { type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS } from "./layout.ts";
+import { loadSegment } from "./segment-load-code.ts";
 import { FunctionBody, type FunctionType, type ModuleFunction, TYPE, WASM } from "./wasm.ts";
 
 /** Types of functions, by FUNCTION_TYPE of compile.ts. */
@@ -15,15 +16,17 @@ export const FUNCTION_TYPES: readonly FunctionType[] = [
   { parameters: [TYPE.i32, TYPE.i32, TYPE.i32], results: [TYPE.i32] },
   { parameters: [TYPE.i32], results: [TYPE.i32] },
   { parameters: new Array<number>(STATUS_PARAMETERS).fill(TYPE.i32), results: [TYPE.i32] },
+  { parameters: [TYPE.i32, TYPE.i32], results: [TYPE.i32] },
 ];
 
-/** The functions `budget`, `status`, `transfer` and `exit`, with their types. */
+/** The functions `budget`, `status`, `transfer`, `exit` and `loadSegment`, with their types. */
 export function runtimeFunctions(layout: EngineLayout): readonly ModuleFunction[] {
   return [
     { type: FUNCTION_TYPE.region, body: budget(layout) },
     { type: FUNCTION_TYPE.status, body: statusFunction() },
     { type: FUNCTION_TYPE.interpret, body: transfer(layout) },
     { type: FUNCTION_TYPE.interpret, body: exit() },
+    { type: FUNCTION_TYPE.segment, body: loadSegment(layout) },
   ];
 }
 
@@ -40,7 +43,10 @@ export function leaveFor(f: FunctionBody, scratch: number): void {
   f.returnCall(FUNCTION.transfer);
 }
 
-/** (reason) -> the same; but what an instruction has signalled, whose length is in bits 8 and up, is dealt with here. */
+/**
+ * (reason) -> what the next region returns, or LEFT: what an instruction has signalled, whose length is in bits 8 and up, is
+ * dealt with; what the interpreter must run is run.
+ */
 function exit(): FunctionBody {
   const f = new FunctionBody(1);
   const scratch = f.addLocal();
@@ -48,15 +54,16 @@ function exit(): FunctionBody {
   f.i32(0xff);
   f.op(WASM.i32And);
   f.i32(EXIT.SIGNALLED);
-  f.op(WASM.i32Ne);
-  f.open(WASM.if);
-  f.get(0);
-  f.op(WASM.return);
-  f.end();
+  f.op(WASM.i32Eq);
+  f.openIf(TYPE.i32);
   f.get(0);
   f.i32(8);
   f.op(WASM.i32ShrU);
   f.call(FUNCTION.signalled);
+  f.op(WASM.else);
+  f.get(0);
+  f.call(FUNCTION.begun);
+  f.end();
   leaveFor(f, scratch);
   return f;
 }

@@ -57,48 +57,59 @@ function permits(rights: number, fast: number): boolean {
 
 /** Bases and limits into their locals. */
 export function loadSegments(c: RegionCode): void {
-  for (const [segment, { base, limit }] of c.segments) {
-    if (base !== null) {
-      c.loadCell(baseCell(segment));
-      c.f.set(base);
-    }
-    if (limit !== null) {
-      c.loadCell(limitCell(segment));
-      c.f.set(limit);
-    }
+  for (const [segment, use] of c.segments) loadUse(c, segment, use);
+}
+
+function loadUse(c: RegionCode, segment: number, { base, limit }: SegmentUse): void {
+  if (base !== null) {
+    c.loadCell(baseCell(segment));
+    c.f.set(base);
   }
+  if (limit !== null) {
+    c.loadCell(limitCell(segment));
+    c.f.set(limit);
+  }
+}
+
+/** After a load of a segment register: what the region has of it, too; leaves where it no longer fits. */
+export function segmentLoaded(c: RegionCode, segment: number, leave: () => void): void {
+  const use = c.segments.get(segment);
+  if (use === undefined) return;
+  loadUse(c, segment, use);
+  checkSegment(c, segment, use, leave);
 }
 
 /** Leaves when a data segment is not what the region relies on. Bases and limits are in their locals. */
 export function checkSegments(c: RegionCode, leave: () => void): void {
+  for (const [segment, use] of c.segments) checkSegment(c, segment, use, leave);
+}
+
+function checkSegment(c: RegionCode, segment: number, use: SegmentUse, leave: () => void): void {
   const { f } = c;
-  for (const [segment, { form, fast, rights, base, limit }] of c.segments) {
-    if (form === "refused") continue;
-    if (form === "flat") {
-      c.loadCell(fastCell(segment));
-      f.i32(fast);
-      f.op(WASM.i32And);
-      f.i32(fast);
-      f.op(WASM.i32Ne);
-    } else {
-      c.loadCell(rightsCell(segment));
-      f.i32(DECISIVE);
-      f.op(WASM.i32And);
-      f.i32(rights & DECISIVE);
-      f.op(WASM.i32Ne);
-      f.get(limit as number);
-      f.i32(LONGEST_ACCESS);
-      f.op(WASM.i32LtU);
-      f.op(WASM.i32Or);
-    }
-    if (base === null) {
-      c.loadCell(baseCell(segment));
-      f.op(WASM.i32Or);
-    }
-    f.open(WASM.if);
-    leave();
-    f.end();
+  const { form, fast, rights, base, limit } = use;
+  if (form === "refused") return;
+  if (form === "flat") {
+    c.loadCell(fastCell(segment));
+    f.i32(fast);
+    f.op(WASM.i32And);
+    f.i32(fast);
+    f.op(WASM.i32Ne);
+  } else {
+    c.loadCell(rightsCell(segment));
+    f.i32(DECISIVE);
+    f.op(WASM.i32And);
+    f.i32(rights & DECISIVE);
+    f.op(WASM.i32Ne);
+    f.get(limit as number);
+    f.i32(LONGEST_ACCESS);
+    f.op(WASM.i32LtU);
+    f.op(WASM.i32Or);
   }
+  if (base === null) {
+    c.loadCell(baseCell(segment));
+    f.op(WASM.i32Or);
+  }
+  c.when(leave);
 }
 
 /** Leaves when not all of the region lies inside the code segment. EIP of the entry is in its local. */

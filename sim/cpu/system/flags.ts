@@ -59,7 +59,9 @@ function replaceFlags(state: CpuState, env: Environment, value: number, mask: nu
   const old = state.flags;
   state.flags = (old & ~mask) | (value & mask) | FLAG.ONE;
   // VIP matters again on each return to a virtual-8086 program, set before or not.
-  if ((state.flags & (~old | FLAG.VIP) & (FLAG.IF | FLAG.TF | FLAG.VIP)) !== 0) env.attention();
+  const set = state.flags & (~old | FLAG.VIP);
+  if ((set & (FLAG.TF | FLAG.VIP)) !== 0) env.attention();
+  else if ((set & FLAG.IF) !== 0) env.interruptsOpened();
 }
 
 /** POPF with an operand of 16 or 32 bits: bits that the program may not change keep their values silently. */

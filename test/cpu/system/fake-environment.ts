@@ -136,6 +136,7 @@ export class FakeEnvironment implements Environment {
   }
 
   attention(): void {}
+  interruptsOpened(): void {}
 
   marker(): void {}
 

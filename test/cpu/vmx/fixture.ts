@@ -47,6 +47,7 @@ export function createMachine(profile: Profile = core2_e6700): Machine {
     charge: (cost: CostName) => log.push(cost),
     flushTlb: (scope: number) => log.push(`flush ${scope}`),
     attention: () => undefined,
+    interruptsOpened: () => undefined,
   } as unknown as Environment;
   const memory = { read32: read, write32: write };
   const vmx = new Vmx({ state, memory, profile, env });
