@@ -34,6 +34,8 @@ const HIDDEN = { code: 0xc09b, data: 0xc093, dpl1: 0x20, dpl3: 0x60 } as const;
 const TRUNCATED = 0xffbf_ffff;
 /** Spacing of entries in the gate page. */
 const GATE_BYTES = 8;
+/** The gate page's linear address: the region's first page. */
+const GATE = (CACHE_BASE & 0xffc0_0000) >>> 0;
 const CALL_OUT_VECTOR = 0xe0;
 const WITH_ERROR_CODE = [8, 10, 11, 12, 13, 14, 17];
 const PRESENT = 1;
@@ -42,6 +44,25 @@ const USER = 4;
 
 /** What the guest sees of flags that hardware does not have while its translation runs. */
 const VIRTUAL_FLAGS = FLAG.IF | FLAG.IOPL;
+
+export interface GuestAt {
+  readonly eip: number;
+  readonly registers: readonly number[];
+  readonly flags: number;
+}
+
+interface Segment {
+  readonly selector: number;
+  readonly base: number;
+  readonly limit: number;
+  readonly rights: number;
+}
+
+/** What the guest has of its own beside registers, segments and flags. */
+const GUEST_CELLS: readonly number[] = [
+  ...[CELL.cr0, CELL.cr2, CELL.cr3, CELL.cr4],
+  ...[CELL.gdtrBase, CELL.gdtrLimit, CELL.idtrBase, CELL.idtrLimit],
+];
 
 export class ToyMonitor {
   readonly rig: Rig;
@@ -52,11 +73,12 @@ export class ToyMonitor {
   /** The guest has ended: the processor is shut down. */
   ended = false;
   readonly #state: CpuState;
-  /** CS and SS as the guest has them, and its flags that are virtual. */
-  readonly #code: { selector: number; base: number; limit: number; rights: number };
-  readonly #stack: { selector: number; rights: number };
+  /** CS, SS and GS as the guest has them, and its flags that are virtual. */
+  #code: Segment;
+  #stack: Segment;
+  #gs: Segment;
   #virtualFlags: number;
-  readonly #guestCr: { cr0: number; cr3: number; cr4: number };
+  readonly #guestCells: Map<number, number>;
   /** Where the unit goes on behind the instruction that it left to the monitor. */
   #resumeAt = -1;
 
@@ -67,13 +89,11 @@ export class ToyMonitor {
     this.#state = state;
     const parameters = { ...BT_USUAL, cacheKb: 64, ...options };
     this.translator = new Translator(profileNamed(setup.profile ?? PENTIUM4), parameters);
-    this.#code = {
-      ...{ selector: state.selector(SEG.cs), base: state.segmentBase(SEG.cs) },
-      ...{ limit: state.segmentLimit(SEG.cs), rights: state.segmentRights(SEG.cs) },
-    };
-    this.#stack = { selector: state.selector(SEG.ss), rights: state.segmentRights(SEG.ss) };
+    this.#code = this.#segment(SEG.cs);
+    this.#stack = this.#segment(SEG.ss);
+    this.#gs = this.#segment(SEG.gs);
     this.#virtualFlags = state.flags & VIRTUAL_FLAGS;
-    this.#guestCr = { cr0: state.get(CELL.cr0), cr3: state.get(CELL.cr3), cr4: state.get(CELL.cr4) };
+    this.#guestCells = new Map(GUEST_CELLS.map((cell) => [cell, state.get(cell)]));
     const { memory } = machine;
     this.cache = new TranslationCache({
       port: { write: (offset, bytes) => memory.copyIn(CACHE + offset, bytes) },
@@ -109,9 +129,8 @@ export class ToyMonitor {
     };
     descriptor(SELECTOR.monitorCode, 0x9b00);
     descriptor(SELECTOR.monitorData, 0x9300);
-    const gate = CACHE_BASE & 0xffc0_0000;
     for (let vector = 0; vector < 256; vector++) {
-      const entry = gate + vector * GATE_BYTES;
+      const entry = GATE + vector * GATE_BYTES;
       this.#word(IDT + vector * 8, (SELECTOR.monitorCode << 16) | (entry & 0xffff));
       this.#word(IDT + vector * 8 + 4, (entry & 0xffff_0000) | (vector >= 0x20 ? 0xee00 : 0x8e00));
     }
@@ -119,8 +138,18 @@ export class ToyMonitor {
     this.#word(TSS + 8, SELECTOR.monitorData);
     this.store(DATA.ifDeltas + 4, 0);
     this.store(DATA.ifDeltas + 8, -FLAG.IF);
-    const { memory } = this.rig.machine;
-    memory.copyIn(DATA_FRAME + DATA.popFlags, popFlagsTable((this.#virtualFlags >> 12) & 3));
+  }
+
+  #segment(segment: number): Segment {
+    const state = this.#state;
+    return {
+      ...{ selector: state.selector(segment), base: state.segmentBase(segment) },
+      ...{ limit: state.segmentLimit(segment), rights: state.segmentRights(segment) },
+    };
+  }
+
+  #guest(cell: number): number {
+    return this.#guestCells.get(cell) as number;
   }
 
   load(slot: number): number {
@@ -140,13 +169,17 @@ export class ToyMonitor {
   /** The processor has the guest's state, at CPL 0 with its own code: as at the beginning. */
   #asGuest(): void {
     const state = this.#state;
-    const { selector, base, limit, rights } = this.#code;
-    state.setSegment(SEG.cs, selector, base, limit, rights);
+    for (const [segment, { selector, base, limit, rights }] of [
+      [SEG.cs, this.#code],
+      [SEG.gs, this.#gs],
+    ] as const) {
+      state.setSegment(segment, selector, base, limit, rights);
+    }
     state.set(CELL.cpl, 0);
     this.#truncate(0xffff_ffff, this.#stack.selector, this.#stack.rights);
     state.flags = (state.flags & ~VIRTUAL_FLAGS) | this.#virtualFlags;
     // The guest's memory is mapped to itself; it is the guest who writes, so WP does not protect sources of translations.
-    state.set(CELL.cr0, this.#guestCr.cr0);
+    for (const [cell, value] of this.#guestCells) state.set(cell, value);
     this.rig.machine.core.gatePage = -1;
     this.rig.machine.core.mmu.pagingChanged();
   }
@@ -168,12 +201,16 @@ export class ToyMonitor {
     this.#virtualFlags = state.flags & VIRTUAL_FLAGS;
     this.store(DATA.ifDelta, (this.#virtualFlags & FLAG.IF) === 0 ? -FLAG.IF : 0);
     this.store(DATA.ioplDelta, this.#virtualFlags & FLAG.IOPL);
-    this.store(controlSlot(0), this.#guestCr.cr0);
-    this.store(controlSlot(4), this.#guestCr.cr4);
-    this.store(DATA.ts, this.#guestCr.cr0 & CR0.TS);
-    for (const segment of [SEG.es, SEG.cs, SEG.ss, SEG.ds, SEG.fs, SEG.gs]) {
-      this.store(selectorSlot(segment), state.selector(segment));
+    for (const [n, cell] of [CELL.cr0, CELL.cr2, CELL.cr3, CELL.cr4].entries()) {
+      this.store(controlSlot(n === 0 ? 0 : n + 1), this.#guest(cell));
     }
+    this.rig.machine.memory.copyIn(DATA_FRAME + DATA.popFlags, popFlagsTable((this.#virtualFlags >> 12) & 3));
+    this.store(DATA.port80, this.rig.machine.board.post.code);
+    this.store(DATA.ts, this.#guest(CELL.cr0) & CR0.TS);
+    for (const segment of [SEG.es, SEG.ds, SEG.fs]) this.store(selectorSlot(segment), state.selector(segment));
+    this.store(selectorSlot(SEG.cs), this.#code.selector);
+    this.store(selectorSlot(SEG.ss), this.#stack.selector);
+    this.store(selectorSlot(SEG.gs), this.#gs.selector);
     state.setSegment(SEG.cs, SELECTOR.cache, 0, 0xffff_ffff, HIDDEN.code | HIDDEN.dpl1);
     state.set(CELL.cpl, 1);
     this.#truncate(TRUNCATED, (this.#stack.selector & ~3) | 1, this.#stack.rights | HIDDEN.dpl1);
@@ -186,8 +223,8 @@ export class ToyMonitor {
     state.flags = (state.flags & ~VIRTUAL_FLAGS) | FLAG.IF;
     state.eip = address;
     state.set(CELL.cr3, PLACE.directory);
-    state.set(CELL.cr4, this.#guestCr.cr4 | CR4.PSE);
-    state.set(CELL.cr0, this.#guestCr.cr0 | CR0.PG | CR0.WP);
+    state.set(CELL.cr4, this.#guest(CELL.cr4) | CR4.PSE);
+    state.set(CELL.cr0, this.#guest(CELL.cr0) | CR0.PG | CR0.WP);
     const { core } = this.rig.machine;
     core.gatePage = PLACE.gate >>> 12;
     core.mmu.pagingChanged();
@@ -195,26 +232,18 @@ export class ToyMonitor {
 
   /** Executes the guest's instruction at CS:EIP by itself. */
   #stepGuest(): void {
-    const saved = this.#guestTables();
     this.#asGuest();
     const state = this.#state;
-    for (const [cell, value] of saved) state.set(cell, value);
     do {
       const stop = this.rig.machine.core.run({ until: LIMIT, instructions: 1 });
       if (stop.kind === "triple-fault") this.ended = true;
       else if (stop.kind !== "limit") throw new Error(`toy monitor: ${JSON.stringify(stop)}`);
     } while (!this.ended && state.get(CELL.repeating) !== 0);
-    this.#guestCr.cr0 = state.get(CELL.cr0);
+    for (const cell of GUEST_CELLS) this.#guestCells.set(cell, state.get(cell));
+    this.#code = this.#segment(SEG.cs);
+    this.#stack = this.#segment(SEG.ss);
+    this.#gs = this.#segment(SEG.gs);
     this.#virtualFlags = state.flags & VIRTUAL_FLAGS;
-  }
-
-  #guestTables(): readonly (readonly [cell: number, value: number])[] {
-    return [
-      [CELL.idtrLimit, 0],
-      [CELL.idtrBase, 0],
-      [CELL.cr4, this.#guestCr.cr4],
-      [CELL.cr3, this.#guestCr.cr3],
-    ];
   }
 
   /** The guest's state into the processor from the middle of a unit, as `recover` says. */
@@ -230,6 +259,7 @@ export class ToyMonitor {
       load: (slot) => this.load(slot),
       store: (slot, value) => this.store(slot, value),
     });
+    this.rig.machine.board.post.code = this.load(DATA.port80) & 0xff;
     this.#virtualFlags = (this.load(DATA.ifDelta) === 0 ? FLAG.IF : 0) | this.load(DATA.ioplDelta);
     state.flags = (state.flags & ~VIRTUAL_FLAGS) | this.#virtualFlags;
   }
@@ -273,7 +303,8 @@ export class ToyMonitor {
   /** Executes at most `instructions` of the cache; then the guest is either in the cache, or has arrived. */
   run(instructions?: number): "arrived" | "limit" {
     const stop = this.rig.machine.core.run({ until: LIMIT, ...(instructions === undefined ? {} : { instructions }) });
-    if (stop.kind === "limit") return "limit";
+    // INT E0h, or a fault, has been the last: one more step is the arrival.
+    if (stop.kind === "limit") return this.address >>> 12 === GATE >>> 12 ? this.run() : "limit";
     if (stop.kind !== "monitor-entry") throw new Error(`toy monitor: ${JSON.stringify(stop)}`);
     this.#arrived(stop.offset / GATE_BYTES);
     return "arrived";
@@ -289,7 +320,8 @@ export class ToyMonitor {
     // Faults push RF = 1.
     state.flags = word(2) & ~FLAG.RF;
     state.set(GPR.esp, word(3));
-    state.setSegment(SEG.ss, this.#stack.selector, 0, 0xffff_ffff, this.#stack.rights);
+    const { selector, base, limit, rights } = this.#stack;
+    state.setSegment(SEG.ss, selector, base, limit, rights);
     if (vector !== CALL_OUT_VECTOR) {
       this.#count(`fault ${vector}`);
       this.#recover(eip);
@@ -362,7 +394,7 @@ export class ToyMonitor {
   }
 
   /** Precise state of the guest, which is in the middle of its translation; the processor's is left as it is. */
-  guestAt(): { eip: number; registers: number[]; flags: number } {
+  guestAt(): GuestAt {
     const state = this.#state;
     const saved = state.save();
     const slots = Array.from({ length: 64 }, (_, n) => this.load(4 * n));

@@ -1,9 +1,10 @@
 // Units of the translator on the core, against the guest's own code run directly.
 import { describe, expect, test } from "vitest";
-import { CELL, GPR, gprCell } from "../../sim/cpu/state.ts";
+import { CELL, GPR, gprCell, SEG } from "../../sim/cpu/state.ts";
 import type { BtParameters } from "../../sim/techniques/bt/parameters.ts";
 import { RandomProgram } from "../machine/random-program.ts";
 import { boot, LIMIT, type Rig } from "../machine/rig.ts";
+import { type GuestCode, program16, sensitiveProgram } from "./bt-programs.ts";
 import { ToyMonitor } from "./bt-rig.ts";
 
 const GUEST_BYTES = 4 << 20;
@@ -18,10 +19,10 @@ function outcome({ machine }: Rig): { registers: number[]; memory: Uint8Array } 
   return { registers: [...registers, state.eip, state.flags, state.get(CELL.cr0)], memory };
 }
 
-function sameEnd(code: Uint8Array, options: Partial<BtParameters> = {}, armed = false): ToyMonitor {
-  const direct = boot({ technique: "native", code, guestBytes: MACHINE_BYTES });
+function sameEnd(setup: GuestCode, options: Partial<BtParameters> = {}, armed = false): ToyMonitor {
+  const direct = boot({ technique: "native", guestBytes: MACHINE_BYTES, ...setup });
   expect(direct.machine.run(LIMIT).kind).toBe("triple-fault");
-  const toy = new ToyMonitor({ code }, options);
+  const toy = new ToyMonitor(setup, options);
   let visits = 0;
   toy.finish(1_000_000, () => {
     const unit = toy.cache.find(toy.address);
@@ -31,7 +32,7 @@ function sameEnd(code: Uint8Array, options: Partial<BtParameters> = {}, armed = 
   const [expected, actual] = [outcome(direct), outcome(toy.rig)];
   expect(actual.registers).toEqual(expected.registers);
   // Bytes below the stack pointer excepted.
-  const stack = expected.registers[GPR.esp / 2] as number;
+  const stack = (expected.registers[GPR.esp / 2] as number) + direct.machine.core.state.segmentBase(SEG.ss);
   for (const { memory } of [expected, actual]) memory.fill(0, stack - 256, stack);
   expect(Buffer.compare(actual.memory, expected.memory)).toBe(0);
   return toy;
@@ -48,12 +49,20 @@ const VARIANTS: readonly Partial<BtParameters>[] = [
 
 describe("translated code ends as the guest's own code does", () => {
   test.each(VARIANTS)("on random programs with loops, calls and self-modification: %j", (options) => {
-    for (let seed = 1; seed <= 4; seed++) sameEnd(new RandomProgram(seed).code, options);
+    for (let seed = 1; seed <= 4; seed++) sameEnd({ code: new RandomProgram(seed).code }, options);
+  });
+
+  test.each(VARIANTS)("on random 16-bit programs: %j", (options) => {
+    for (let seed = 1; seed <= 6; seed++) sameEnd(program16(seed, seed % 3 === 0 ? 32 : 16), options);
+  });
+
+  test.each(VARIANTS)("on random programs of sensitive instructions: %j", (options) => {
+    for (let seed = 1; seed <= 8; seed++) sameEnd({ code: sensitiveProgram(seed) }, options);
   });
 });
 
 test("a unit that is armed calls the monitor where it ends, and goes on from there", () => {
-  const { counts } = sameEnd(new RandomProgram(21).code, {}, true);
+  const { counts } = sameEnd({ code: new RandomProgram(21).code }, {}, true);
   expect(counts["armed"]).toBeGreaterThan(10);
 });
 
@@ -82,7 +91,7 @@ test("a loop runs in the cache: its branches are chained, its returns are looked
     0x40,
     0xc3,
   );
-  const { counts, cache } = sameEnd(code);
+  const { counts, cache } = sameEnd({ code });
   expect(counts).toEqual({ translate: 4, lookup: 1, instruction: 1 });
   expect(cache.statistics.exitsChained).toBe(4);
 });

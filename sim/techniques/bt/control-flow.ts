@@ -59,23 +59,23 @@ function direct(guest: GuestInstruction, kind: InstructionKind): void {
     case "conditional-jump":
       // The conditions of iced-x86 are numbered from 1, in the order of encoding.
       writer.exit(target, 0x0f, 0x80 | (instruction.conditionCode - 1));
-      writer.committed(next, []);
+      writer.guestIs(next, []);
       writer.exit(next, ...JMP);
       return;
     case "loop": {
       const [opcode] = guest.bytes.subarray(guest.length - 2);
       const counter16 = /_CX$|^Jcxz/.test(Code[instruction.code] as string);
       const jump = writer.short(...(counter16 ? [SIZE.address] : []), opcode as number);
-      writer.committed(next, []);
+      writer.guestIs(next, []);
       writer.exit(next, ...JMP);
       writer.land(jump);
-      writer.committed(target, []);
+      writer.guestIs(target, []);
       writer.exit(target, ...JMP);
       return;
     }
     case "call":
       pushReturnAddress(guest);
-      writer.committed(target, []);
+      writer.guestIs(target, []);
   }
   writer.exit(target, ...JMP);
 }

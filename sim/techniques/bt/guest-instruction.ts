@@ -65,3 +65,9 @@ export function registerNumber(register: Register): number {
   if (register >= Register.AX && register <= Register.DI) return register - Register.AX;
   throw new Error(`translator: register ${register}`);
 }
+/** Whether a general register is a part of the address of the instruction's memory operand. */
+export function isInAddress(instruction: Instruction, register: number): boolean {
+  return [instruction.memoryBase, instruction.memoryIndex].some(
+    (part) => part !== Register.None && registerNumber(part) === register,
+  );
+}

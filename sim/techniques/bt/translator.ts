@@ -10,6 +10,7 @@ import { InstructionDecoder, MAX_INSTRUCTION_BYTES } from "../../cpu/decode.ts";
 import { type CostTicks, costTicks, type Profile } from "../../cpu/profiles/profile.ts";
 import { callMonitor, endBefore, writeBranch } from "./control-flow.ts";
 import { encode32, type GuestInstruction } from "./guest-instruction.ts";
+import { inlineSequence } from "./inline.ts";
 import { type InstructionKind, instructionKind } from "./instruction-kinds.ts";
 import type { BtParameters } from "./parameters.ts";
 import type { CodeContext, Translation } from "./translation.ts";
@@ -90,7 +91,13 @@ export class Translator {
       case "identical":
       case "sensitive": {
         if (form === "call-out") break;
-        if (kind === "sensitive") break;
+        if (kind === "sensitive") {
+          const sequence = this.#options.inline ? inlineSequence(guest) : null;
+          if (sequence === null) break;
+          writer.begin(eip, "inline-emulation", shadow);
+          sequence();
+          return false;
+        }
         const bytes = context.bits === 32 ? guest.bytes : encode32(instruction);
         if (bytes === null) break;
         writer.begin(eip, "identical", shadow);

@@ -88,8 +88,8 @@ export class UnitWriter {
     this.#boundary = this.offset;
   }
 
-  /** The guest has completed an instruction in the middle of a sequence, and goes on at `eip`. */
-  committed(eip: number, repairs: readonly Repair[], shadow = false): void {
+  /** In the middle of a sequence the guest is at `eip`, after these steps. */
+  guestIs(eip: number, repairs: readonly Repair[], shadow = false): void {
     this.#eip = eip;
     this.#repairs = repairs;
     this.#shadow = shadow;
