@@ -18,7 +18,8 @@ async function main() {
       return;
     }
   }
-  await import(new URL("../dist/start/main.js", import.meta.url).href);
+  process.setSourceMapsEnabled(true);
+  await import(new URL("../dist/cli/main.js", import.meta.url).href);
 }
 
 await main();

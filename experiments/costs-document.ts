@@ -65,6 +65,11 @@ export function boardSection(board: BoardFile): CostSection {
 export function profileSection(profile: Profile): CostSection {
   const rows: CostRow[] = COST_NAMES.map((name) => ({ name, what: COSTS[name], value: profile.costs[name] }));
   rows.push({ name: "monitorCpi", what: "monitor software between its memory references", value: profile.monitorCpi });
+  rows.push({
+    name: "deprivilegedCpi",
+    what: "the same of a monitor in its guest's address space (classical, bt)",
+    value: profile.deprivilegedCpi,
+  });
   return {
     title: `${profile.name}: ${profile.title}`,
     text: [

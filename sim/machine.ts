@@ -32,6 +32,7 @@ import { PhysicalMemory, type SavedMemory } from "./memory/physical.ts";
 import type { Observer } from "./observer.ts";
 import type { RunEnd } from "./result.ts";
 import type { BtParameters } from "./techniques/bt/parameters.ts";
+import { DeprivilegedMonitor } from "./techniques/deprivileged/monitor.ts";
 import type { GuestCpu, Technique } from "./techniques/monitor.ts";
 import { Native } from "./techniques/native.ts";
 import { TIMER_VECTOR } from "./techniques/physical-timer.ts";
@@ -39,17 +40,19 @@ import { VtxMonitor } from "./techniques/vtx/monitor.ts";
 import { Pmap, type PmapLayout } from "./vm.ts";
 
 /**
- * Frames that a shadow-paging monitor gets: its own few, and 4 MB of shadow tables, as KVM had (KVM_NUM_MMU_PAGES). A
- * table maps 4 MB of linear space, or 2 MB with PAE paging; when all are taken the oldest go.
+ * Frames that a monitor gets for shadow tables: 4 MB, as KVM had (KVM_NUM_MMU_PAGES). A table maps 4 MB of linear space, or 2 MB with PAE paging; when all are taken the oldest go.
  */
-const MONITOR_PAGES = 1024 + 8;
+const SHADOW_PAGES = 1024;
+/** What a monitor has besides: VT-x's own few, or the region of one that is in its guest's linear space. */
+const VTX_PAGES = 8;
+const REGION_PAGES = 40;
 /** Guest pages of a machine with a monitor begin here, so that guest-physical is never host-physical by accident. */
 const FIRST_GUEST_PAGE = 0;
 
 /** Interrupt command: fixed delivery, edge, to the local APIC itself (SDM vol. 3, 11.6.1). */
 const ICR_SELF = 0x0004_4000;
 
-export const TECHNIQUE_NAMES = ["native", "vtx"] as const;
+export const TECHNIQUE_NAMES = ["native", "classical", "vtx"] as const;
 export type TechniqueName = (typeof TECHNIQUE_NAMES)[number];
 
 export interface MachineOptions {
@@ -128,13 +131,14 @@ export class Machine {
     const { profile, board, guestBytes } = options;
     const virtual = options.technique !== "native";
     const guestPages = guestBytes / PAGE_SIZE;
+    const monitorPages = SHADOW_PAGES + (options.technique === "vtx" ? VTX_PAGES : REGION_PAGES);
     this.guestBytes = guestBytes;
     this.#profile = profile;
     const image = options.firmware ?? blankFirmware(guestBytes);
     const map = MemoryMap.pc(guestBytes, image.length);
     const firmware = image.length === 0 ? image : withTables(image, profile, guestBytes);
-    this.guestMemory = { map, firstRomPage: virtual ? guestPages + MONITOR_PAGES : map.romBase >>> PAGE_SHIFT };
-    const hostBytes = guestBytes + (virtual ? MONITOR_PAGES * PAGE_SIZE + firmware.length : 0);
+    this.guestMemory = { map, firstRomPage: virtual ? guestPages + monitorPages : map.romBase >>> PAGE_SHIFT };
+    const hostBytes = guestBytes + (virtual ? monitorPages * PAGE_SIZE + firmware.length : 0);
     this.memory = new PhysicalMemory(hostBytes, virtual ? MemoryMap.pc(hostBytes, 0) : map);
     const clock = new Clock(this.memory.timeCells, profile.frequencyMHz);
     this.ledger = new Ledger(clock);
@@ -200,7 +204,7 @@ export class Machine {
       apicBase: () => monitor.guestApicBase,
       ...guestSide,
     });
-    const monitor: VtxMonitor = new VtxMonitor({
+    const parts = {
       core: this.core,
       memory: this.memory,
       ledger: this.ledger,
@@ -212,10 +216,19 @@ export class Machine {
       }),
       board: this.board,
       firstPage: guestPages,
-      pages: MONITOR_PAGES,
+      pages: monitorPages,
       busClock: board.busClock,
-      emulateAlways: options.emulateAlways === true,
-    });
+    };
+    const monitor: VtxMonitor | DeprivilegedMonitor =
+      options.technique === "vtx"
+        ? new VtxMonitor({ ...parts, emulateAlways: options.emulateAlways === true })
+        : new DeprivilegedMonitor({
+            ...parts,
+            name: "classical",
+            bus: this.#physicalBoard,
+            cachePages: 0,
+            translator: null,
+          });
     monitor.log.observer = options.observer ?? null;
     this.technique = monitor;
     this.#finish = (end) => monitor.finish(end);

@@ -133,6 +133,8 @@ export class Core {
   readonly code: CodeCache;
   /** Host-physical page number of the monitor's gate page, -1 without a monitor. */
   gatePage = -1;
+  /** Under a monitor that runs its guest de-privileged: what runs at CPL 0 is the monitor, and nothing else. */
+  monitorAtRing0 = false;
   /** For each host-physical page 1 where code belongs to the monitor; null without a monitor. */
   attribution: Uint8Array | null = null;
   /** Whether `run` is under way: what happens now the processor does, or a device. */
@@ -301,9 +303,16 @@ export class Core {
 
   /** Whose code runs next, by CPL; in VMX root operation under a monitor it is the monitor's. */
   #enterDomain(): void {
-    const inMonitor = this.gatePage >= 0 && this.vmx !== null && this.vmx.inOperation && this.vmx.nonRoot === null;
+    const root = this.gatePage >= 0 && this.vmx !== null && this.vmx.inOperation && this.vmx.nonRoot === null;
+    const inMonitor = this.monitorAtRing0 ? this.state.cpl === 0 : root;
     const domain = inMonitor ? "monitor" : this.state.cpl === 3 ? "guest-user" : "guest-kernel";
     this.accounts.current = this.accounts.byDomain[domain];
+  }
+
+  /** Whether what runs is the guest's, as far as privilege tells. */
+  #inGuest(): boolean {
+    if (this.monitorAtRing0) return this.state.cpl !== 0;
+    return this.gatePage < 0 || (this.vmx !== null && this.vmx.nonRoot !== null);
   }
 
   /** Everything that happens between instructions; null when the next one may run. */
@@ -442,7 +451,7 @@ export class Core {
     const eip = i32[CELL.rip] as number;
     const linear = (state.segmentBase(SEG.cs) + (eip >>> 0)) >>> 0;
     if (this.#breakpoints !== null && this.#stopsAt(linear)) return BREAKPOINT;
-    if (this.gatePage < 0 || this.vmx?.nonRoot != null) this.#trail[this.visits++ & (TRAIL - 1)] = linear;
+    if (this.#inGuest()) this.#trail[this.visits++ & (TRAIL - 1)] = linear;
     const watched = (this.#watches & WATCHES.CODE) !== 0;
     if (watched && this.#breaksAt(linear)) return this.#signalled(null);
     const limit = state.segmentLimit(SEG.cs);
@@ -452,7 +461,8 @@ export class Core {
     }
     const physical = this.mmu.fetch(linear, user);
     if (physical < 0) return this.#signalled(null);
-    if (physical >>> 12 === this.gatePage && !user) return { kind: "monitor-entry", offset: physical & 0xfff };
+    if (physical >>> 12 === this.gatePage && i32[CELL.cpl] === 0)
+      return { kind: "monitor-entry", offset: physical & 0xfff };
 
     const flags = state.flags;
     const blocking = state.get(CELL.interruptibility) & (BLOCKING.STI | BLOCKING.MOV_SS);
@@ -592,8 +602,9 @@ export class Core {
 
   /** Whether a breakpoint holds the instruction at `linear`; the rest of a string instruction has been let through. */
   #stopsAt(linear: number): boolean {
-    const guest = this.gatePage < 0 || (this.vmx !== null && this.vmx.nonRoot !== null);
-    return guest && this.state.get(CELL.repeating) === 0 && (this.#breakpoints as ReadonlySet<number>).has(linear);
+    return (
+      this.#inGuest() && this.state.get(CELL.repeating) === 0 && (this.#breakpoints as ReadonlySet<number>).has(linear)
+    );
   }
 
   /** Whether a breakpoint lies behind the first byte of the block at `linear`. */

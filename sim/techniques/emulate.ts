@@ -29,6 +29,7 @@ import { ENABLED_BREAKPOINT } from "../cpu/system/breakpoints.ts";
 import { DR6_BT } from "../cpu/system/tasks.ts";
 import type { Ledger } from "../ledger.ts";
 import { PAGE_SIZE, pageOffset } from "../memory/address.ts";
+import { causeOf } from "./causes.ts";
 import type { VirtualEnvironment } from "./virtual-environment.ts";
 
 /** DR6.BS: the trap of single step; in the same place in pending debug exceptions. */
@@ -138,6 +139,11 @@ export class Emulator {
   forget(): void {
     if (this.#occupied !== 0) this.#decoded.fill(null);
     this.#occupied = 0;
+  }
+
+  /** The technique-neutral cause that the instruction fetched last is; null for one that is none. */
+  cause(): string | null {
+    return causeOf(this.#decoder.instruction);
   }
 
   save(): SavedDecoded {

@@ -32,6 +32,11 @@ export interface GuestMemoryParts {
   /** The machine's clock in ticks. */
   readonly now: () => number;
   readonly marker: (kind: number, region: number) => void;
+  /** The guest executed INVLPG. */
+  readonly pageInvalidated?: (linear: number) => void;
+  /** For monitors of de-privileged guests (ShadowHost). */
+  readonly watchedWrite?: (address: GuestPhysical, bytes: number) => void;
+  readonly lost?: (linear: number, bytes: number) => void;
 }
 
 export class GuestMemory implements EmulationHost, ShadowHost {
@@ -41,8 +46,13 @@ export class GuestMemory implements EmulationHost, ShadowHost {
   deviceAccesses = 0;
   readonly #parts: GuestMemoryParts;
 
+  readonly watchedWrite?: (address: GuestPhysical, bytes: number) => void;
+  readonly lost?: (linear: number, bytes: number) => void;
+
   constructor(parts: GuestMemoryParts) {
     this.#parts = parts;
+    if (parts.watchedWrite !== undefined) this.watchedWrite = parts.watchedWrite;
+    if (parts.lost !== undefined) this.lost = parts.lost;
   }
 
   /** Charges one step of the monitor's table. */
@@ -96,6 +106,7 @@ export class GuestMemory implements EmulationHost, ShadowHost {
 
   updateEntry(address: number, value: number): void {
     this.writeGuest32(address as GuestPhysical, value);
+    this.shadow?.marked(address as GuestPhysical);
   }
 
   numericError(active: boolean): boolean {
@@ -121,6 +132,7 @@ export class GuestMemory implements EmulationHost, ShadowHost {
 
   invalidatePage(linear: number): void {
     this.shadow?.invalidate(linear);
+    this.#parts.pageInvalidated?.(linear);
   }
 
   timestamp(): number {

@@ -1,15 +1,14 @@
 /**
- * The one port through which a monitor's software touches memory, and the way in which it pays for instructions. The
- * monitor's linear space maps host-physical memory one to one, so a reference goes through the core's modelled TLB
- * (which VM exits flush) and its misses are walked and paid like anybody's.
+ * The one port through which a monitor's software touches memory, and the way in which it pays for instructions. How
+ * host-physical memory stands in the monitor's linear space is its own business (MemoryReach).
  *
  * A handler is a sequence of primitive steps, each a number of instructions (the monitor's table); a step costs
- * instructions x the profile's monitorCpi, and its memory references come on top.
+ * instructions x cycles per instruction, which the monitor gives, and its memory references come on top.
  */
 import { TICKS_PER_CYCLE } from "../clock.ts";
 import type { Core } from "../cpu/core.ts";
 import { ACCESS } from "../cpu/environment.ts";
-import { costTicks } from "../cpu/profiles/profile.ts";
+import { costTicks, type Profile } from "../cpu/profiles/profile.ts";
 import { OUTCOME } from "../cpu/state.ts";
 import type { Account, Ledger } from "../ledger.ts";
 import { type PhysicalMemory, RAM_OFFSET, REASON } from "../memory/physical.ts";
@@ -20,10 +19,41 @@ export interface Step {
   readonly derivation: string;
 }
 
+/** References to host-physical memory, or to a device, made by whoever the monitor is. */
+export interface MemoryReach {
+  /** 1, 2 or 4 bytes; zero-extended for 1 and 2. */
+  load(address: number, bytes: number): number;
+  store(address: number, bytes: number, value: number): void;
+}
+
+/**
+ * A linear space that maps host-physical memory one to one: a reference goes through the core's modelled TLB (which VM
+ * exits flush), and its misses are walked and paid like anybody's.
+ */
+export function throughIdentity(core: Core): MemoryReach {
+  const check = (address: number): void => {
+    const signal = core.state.signal;
+    if (signal.outcome === OUTCOME.NONE) return;
+    // The monitor's own references never fault: its tables are ours.
+    throw new Error(`monitor: reference to ${address.toString(16)} faulted (vector ${signal.vector})`);
+  };
+  return {
+    load(address, bytes) {
+      const value = core.mmu.load(address, bytes, ACCESS.READ);
+      check(address);
+      return value;
+    },
+    store(address, bytes, value) {
+      core.mmu.store(address, bytes, value, ACCESS.WRITE);
+      check(address);
+    },
+  };
+}
+
 export class MonitorMemory {
   /** Account of the service being performed; a handler sets it. */
   service: Account;
-  readonly #core: Core;
+  readonly #reach: MemoryReach;
   readonly #ledger: Ledger;
   readonly #memory: PhysicalMemory;
   readonly #ticksPerInstruction: number;
@@ -31,12 +61,12 @@ export class MonitorMemory {
   readonly #storeTicks: number;
   readonly #steps = new Map<string, { readonly ticks: number; readonly label: string }>();
 
-  constructor(core: Core, ledger: Ledger, memory: PhysicalMemory) {
-    const profile = core.env.profile;
-    this.#core = core;
+  /** `cpi`: cycles per instruction of the monitor's software. */
+  constructor(profile: Profile, cpi: number, ledger: Ledger, memory: PhysicalMemory, reach: MemoryReach) {
+    this.#reach = reach;
     this.#ledger = ledger;
     this.#memory = memory;
-    this.#ticksPerInstruction = profile.monitorCpi.value * TICKS_PER_CYCLE;
+    this.#ticksPerInstruction = cpi * TICKS_PER_CYCLE;
     this.#loadTicks = costTicks(profile).load;
     this.#storeTicks = costTicks(profile).store;
     this.service = ledger.account("monitor", "service:start");
@@ -64,27 +94,17 @@ export class MonitorMemory {
   read(address: number, bytes: number): number {
     this.#count();
     this.#ledger.charge(this.service, this.#loadTicks, "load");
-    const value = this.#core.mmu.load(address, bytes, ACCESS.READ);
-    this.#check(address);
-    return value;
+    return this.#reach.load(address, bytes);
   }
 
   write(address: number, bytes: number, value: number): void {
     this.#count();
     this.#ledger.charge(this.service, this.#storeTicks, "store");
-    this.#core.mmu.store(address, bytes, value, ACCESS.WRITE);
-    this.#check(address);
+    this.#reach.store(address, bytes, value);
   }
 
   #count(): void {
     const references = this.#memory.references;
     references[REASON.monitor] = (references[REASON.monitor] as number) + 1;
-  }
-
-  /** The monitor's own references never fault: its tables are ours. */
-  #check(address: number): void {
-    const signal = this.#core.state.signal;
-    if (signal.outcome === OUTCOME.NONE) return;
-    throw new Error(`monitor: reference to ${address.toString(16)} faulted (vector ${signal.vector})`);
   }
 }

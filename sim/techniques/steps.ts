@@ -106,6 +106,10 @@ export const MONITOR_STEPS = {
     instructions: 180,
     derivation: "unpack the qualification, check reserved bits and the consequences of changed ones",
   },
+  "shadow-descriptor": {
+    instructions: 45,
+    derivation: "one guest descriptor: unpack, test present, type and end, ring 0 to ring 1, cut the limit, pack",
+  },
   halt: { instructions: 120, derivation: "nothing runnable: find the next deadline, go idle" },
 } as const satisfies Record<string, Step>;
 export type MonitorStep = keyof typeof MONITOR_STEPS;

@@ -43,6 +43,7 @@ export function testProfile(options: { data?: TlbSide; instruction?: TlbSide; ps
     indirectTargets: 16,
     costs,
     monitorCpi: { value: 1, unit: "cycles/instruction", mark: "derived", source: "test" },
+    deprivilegedCpi: { value: 1, unit: "cycles/instruction", mark: "derived", source: "test" },
     vmx: null,
   };
 }

@@ -224,13 +224,30 @@ static void pop_interrupt_flag(const char *name, u32 flags) {
     timer_stop();
 }
 
+/*
+ * The kernel's descriptors again, in a table with room for more. gdt_extend() of the tests asks SGDT where the kernel's
+ * is, and SGDT is what a row here is about. Nobody loads TR again.
+ */
+static void extend_gdt(void) {
+    struct {
+        u16 limit;
+        u32 base;
+    } __attribute__((packed)) table = {sizeof test_gdt - 1, (u32)test_gdt};
+    test_gdt[KERNEL_CS >> 3] = descriptor(0, 0xFFFFF, 0x9B, 0xC);
+    test_gdt[KERNEL_DS >> 3] = descriptor(0, 0xFFFFF, 0x93, 0xC);
+    test_gdt[USER_CS >> 3] = descriptor(0, 0xFFFFF, 0xFB, 0xC);
+    test_gdt[USER_DS >> 3] = descriptor(0, 0xFFFFF, 0xF3, 0xC);
+    test_gdt[TSS_SELECTOR >> 3] = descriptor(0, 0x67, 0x8B, 0);
+    __asm__ volatile("lgdt %0" ::"m"(table));
+}
+
 void program_main(void) {
     test_init();
     set_trap_gate(GATE_DPL0, 0);
     set_trap_handler(GATE_DPL0, catch_trap);
     set_trap_handler(VECTOR_IRQ0, tick);
     pic_init();
-    gdt_extend();
+    extend_gdt();
     test_gdt[LDT_SELECTOR >> 3] = descriptor((u32)test_gdt, sizeof test_gdt - 1, 0x82, 0);
     __asm__ volatile("lldt %w0" ::"r"(LDT_SELECTOR));
 

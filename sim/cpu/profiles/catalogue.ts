@@ -29,11 +29,13 @@ export function profileNamed(name: string): Profile {
 const SIDES = ["instructionTlb", "dataTlb"] as const;
 const STRUCTURES = ["small", "large", "secondSmall", "secondLarge"] as const;
 const GEOMETRY = ["entries", "ways"] as const;
+/** Cycles per instruction of monitors' software. */
+const SOFTWARE = ["monitorCpi", "deprivilegedCpi"] as const;
 const COUNTS = ["frequencyMHz", "returnStackEntries", "indirectTargets"] as const;
 
 /** Names that `withOverrides` takes for this profile, in the order of the profile. */
 export function overridableNames(profile: Profile): readonly string[] {
-  const names: string[] = [...COUNTS, "monitorCpi"];
+  const names: string[] = [...COUNTS, ...SOFTWARE];
   for (const side of SIDES) {
     for (const structure of STRUCTURES) {
       if (profile[side][structure] !== undefined)
@@ -47,14 +49,15 @@ export function overridableNames(profile: Profile): readonly string[] {
 export function profileValue(profile: Profile, name: string): number {
   const count = COUNTS.find((each) => each === name);
   if (count !== undefined) return profile[count];
-  if (name === "monitorCpi") return profile.monitorCpi.value;
+  const software = SOFTWARE.find((each) => each === name);
+  if (software !== undefined) return profile[software].value;
   if (isCostName(name)) return profile.costs[name].value;
   const [side, structure, value] = tlbPath(profile, name);
   return (profile[side][structure] as TlbGeometry)[value];
 }
 
 /**
- * The profile with some values replaced: any cost, `monitorCpi`, `frequencyMHz`, `returnStackEntries`,
+ * The profile with some values replaced: any cost, `monitorCpi`, `deprivilegedCpi`, `frequencyMHz`, `returnStackEntries`,
  * `indirectTargets`, and `entries` and `ways` of the TLBs it has (`dataTlb.small.entries`). Costs are in cycles and
  * must be multiples of 1/12. The result keeps its name; sources say what was replaced. Throws a ProfileError.
  */
@@ -71,9 +74,10 @@ function withOverride(profile: Profile, name: string, value: number): Profile {
     checkCount(name, value);
     return { ...profile, [count]: value };
   }
-  if (name === "monitorCpi") {
+  const software = SOFTWARE.find((each) => each === name);
+  if (software !== undefined) {
     checkCycles(name, value);
-    return { ...profile, monitorCpi: replaced(profile.monitorCpi, value) };
+    return { ...profile, [software]: replaced(profile[software], value) };
   }
   if (isCostName(name)) {
     checkCycles(name, value);

@@ -266,5 +266,10 @@ export const core2_e6700: Profile = {
     "the Pentium 4's, scaled by second-level cache latency, 16 / 28 (ILM-009, ILM-002): after an exit a handler runs from the second-level cache; nothing is fitted here",
     "cycles/instruction",
   ),
+  deprivilegedCpi: derived(
+    nearestTwelfth((pentium4_672.deprivilegedCpi.value * 16) / 28),
+    "the Pentium 4's, scaled as monitorCpi is; nothing is fitted here",
+    "cycles/instruction",
+  ),
   vmx: core2Capabilities,
 };

@@ -295,5 +295,11 @@ export const pentium4_672: Profile = {
     "fitted so that `in` under VT-x takes 15 826: the one software number of the VT-x monitor",
     "cycles/instruction",
   ),
+  deprivilegedCpi: calibrated(
+    1.5,
+    "AA06T-014",
+    "fitted so that the call-out of RDTSC under binary translation takes 1 254: the one software number of that monitor",
+    "cycles/instruction",
+  ),
   vmx: pentium4Capabilities,
 };

@@ -263,6 +263,8 @@ export interface Profile {
   readonly costs: Readonly<Record<CostName, Sourced>>;
   /** Cycles per instruction of monitor software between memory references; fitted as `cell` says. */
   readonly monitorCpi: Sourced;
+  /** The same of a monitor that runs its guest de-privileged, in the guest's own address space (classical, bt). */
+  readonly deprivilegedCpi: Sourced;
   readonly vmx: VmxCapabilities | null;
 }
 

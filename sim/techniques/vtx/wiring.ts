@@ -16,7 +16,7 @@ import { GuestEmulation } from "../guest-emulation.ts";
 import { GuestMemory } from "../guest-memory.ts";
 import { hiddenFromGuest } from "../guest-profile.ts";
 import type { GuestCpu, VirtualBoard } from "../monitor.ts";
-import { MonitorMemory } from "../monitor-memory.ts";
+import { MonitorMemory, throughIdentity } from "../monitor-memory.ts";
 import { PhysicalTimer } from "../physical-timer.ts";
 import { VirtualEnvironment } from "../virtual-environment.ts";
 import { ControlRegisters } from "./control-registers.ts";
@@ -94,8 +94,9 @@ export interface MonitorParts {
 export function wire(given: VtxParts): MonitorParts {
   const { core, memory, ledger, pmap, board } = given;
   const vmx = core.vmx;
-  const capabilities = core.env.profile.vmx;
-  if (vmx === null || capabilities === null) throw new Error(`processor ${core.env.profile.name} has no VT-x`);
+  const { profile } = core.env;
+  const capabilities = profile.vmx;
+  if (vmx === null || capabilities === null) throw new Error(`processor ${profile.name} has no VT-x`);
   const status: MonitorStatus = {
     launched: false,
     entries: 0,
@@ -132,7 +133,7 @@ export function wire(given: VtxParts): MonitorParts {
   };
 
   const world = new HostWorld(memory, given.firstPage, given.pages);
-  const port = new MonitorMemory(core, ledger, memory);
+  const port = new MonitorMemory(profile, profile.monitorCpi.value, ledger, memory, throughIdentity(core));
   const log = new ExitLog();
   const virtual = new CpuState();
   const vmcs = new VmcsAccess(vmx, core.state, memory, world.vmcs);
@@ -147,7 +148,7 @@ export function wire(given: VtxParts): MonitorParts {
     now: () => ledger.clock.now,
     marker: (kind, region) => core.env.marker(kind, region),
   });
-  const guestProfile = hiddenFromGuest(core.env.profile);
+  const guestProfile = hiddenFromGuest(profile);
   const shadow = new Shadow(guestMemory, {
     physicalAddressBits: guestProfile.physicalAddressBits,
     pse36: ((guestProfile.cpuid[1]?.edx ?? 0) & (1 << 17)) !== 0,
@@ -174,7 +175,7 @@ export function wire(given: VtxParts): MonitorParts {
   const conditions = new EntryConditions(
     virtual,
     capabilities,
-    core.env.profile.physicalAddressBits,
+    profile.physicalAddressBits,
     given.emulateAlways === true,
   );
   const emulation: GuestEmulation = new GuestEmulation({

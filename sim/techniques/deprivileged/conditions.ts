@@ -1,0 +1,84 @@
+/**
+ * Whether the processor can run the guest as it is, de-privileged: its user code as it stands, its kernel's as it stands
+ * (classical) or translated. Where it cannot, the guest is emulated (guest-emulation.ts).
+ */
+import { BLOCKING, CELL, type CpuState, CR0, FLAG, RIGHTS, SEG, SEGMENT_NAMES } from "../../cpu/state.ts";
+import { breakpointWatches } from "../../cpu/system/breakpoints.ts";
+import { DEBUG_TRAPS } from "../emulate.ts";
+import type { RunConditions } from "../guest-emulation.ts";
+import type { Translator } from "./kernel-code.ts";
+import type { ShadowDescriptors } from "./shadow-descriptors.ts";
+import { truncatedDescriptor } from "./truncate.ts";
+
+const DATA_SEGMENTS = [SEG.es, SEG.ds, SEG.fs, SEG.gs] as const;
+
+export class DirectConditions implements RunConditions {
+  /** A debugger has breakpoints, which only the emulator meets. */
+  breakpoints = false;
+  readonly #virtual: CpuState;
+  readonly #descriptors: ShadowDescriptors;
+  readonly #translator: Translator | null;
+
+  constructor(virtual: CpuState, descriptors: ShadowDescriptors, translator: Translator | null) {
+    this.#virtual = virtual;
+    this.#descriptors = descriptors;
+    this.#translator = translator;
+  }
+
+  obstacle(): string | null {
+    return this.#ofMode() ?? this.#ofEvents() ?? this.#ofSegments();
+  }
+
+  save(): null {
+    return null;
+  }
+
+  restore(): void {}
+
+  #ofMode(): string | null {
+    const { cr0, flags, cpl } = this.#virtual;
+    if ((cr0 & CR0.PE) === 0) return "real-address mode";
+    if ((flags & FLAG.VM) !== 0) return "virtual-8086 mode";
+    if (cpl === 1 || cpl === 2) return `ring ${cpl}`;
+    // What the processor would let it do at CPL 3 that it must not let it: IN, OUT, CLI, STI.
+    if (cpl === 3 && (flags & FLAG.IOPL) === FLAG.IOPL) return "IOPL 3 at CPL 3";
+    return null;
+  }
+
+  #ofEvents(): string | null {
+    const virtual = this.#virtual;
+    if ((virtual.flags & FLAG.TF) !== 0) return "single step";
+    if ((virtual.get(CELL.pendingDebug) & DEBUG_TRAPS) !== 0) return "a debug trap is pending";
+    const blocking = virtual.get(CELL.interruptibility);
+    if ((blocking & BLOCKING.NMI) !== 0) return "blocking by NMI";
+    if ((blocking & (BLOCKING.STI | BLOCKING.MOV_SS)) !== 0) return "interrupt shadow";
+    if (this.breakpoints) return "breakpoints of a debugger";
+    return breakpointWatches(virtual) === 0 ? null : "breakpoints";
+  }
+
+  #ofSegments(): string | null {
+    const translator = this.#translator;
+    const virtual = this.#virtual;
+    if (translator?.runs(virtual.cpl) === true) {
+      const stack = {
+        base: virtual.segmentBase(SEG.ss),
+        limit: virtual.segmentLimit(SEG.ss),
+        rights: virtual.segmentRights(SEG.ss) | RIGHTS.ACCESSED,
+      };
+      if (truncatedDescriptor(stack)[1] === 0) return "ss: no descriptor";
+      return translator.obstacle();
+    }
+    this.#descriptors.refresh();
+    for (const segment of [SEG.cs, SEG.ss, ...DATA_SEGMENTS]) {
+      if (!this.#descriptors.agrees(segment)) return `${SEGMENT_NAMES[segment]}: not its descriptor`;
+    }
+    if (virtual.cpl !== 3) return null;
+    // The return to CPL 3 would empty it.
+    const inner = DATA_SEGMENTS.find((segment) => {
+      const rights = virtual.segmentRights(segment);
+      const conforming = (rights & (RIGHTS.CODE | RIGHTS.EXPAND_DOWN_OR_CONFORMING)) === 0xc;
+      return (rights & RIGHTS.UNUSABLE) === 0 && !conforming && ((rights >>> RIGHTS.DPL_SHIFT) & 3) !== 3;
+    });
+    return inner === undefined ? null : `${SEGMENT_NAMES[inner]}: of an inner ring`;
+  }
+}

@@ -1,0 +1,42 @@
+/**
+ * How the code of a de-privileged guest's kernel is run, where it does not run as it stands: by a translator, which makes
+ * other code of it that the processor runs in the monitor's region. Without one, code runs in place at CPL 1 and all
+ * depends on traps.
+ */
+import type { CpuState } from "../../cpu/state.ts";
+
+/** What translated code wants of the monitor. */
+export type CallOut =
+  /** The guest's instruction at its present CS:EIP is to be emulated. */
+  | { readonly kind: "instruction"; readonly cause: string }
+  /** The guest is at another place, to which there is no way yet; or an interrupt may be taken here. */
+  | { readonly kind: "resume"; readonly cause: string };
+
+export interface Translator {
+  /** Whether code at this CPL of the guest is translated. */
+  runs(cpl: number): boolean;
+  /** Why the guest's code cannot be translated in its present state; null if it can. */
+  obstacle(): string | null;
+  /**
+   * Translates if need be, puts what translated code keeps in memory there; the EIP in the region at which the guest's
+   * present CS:EIP goes on, or -1 where its code cannot be fetched. `pending`: an interrupt waits for IF.
+   */
+  enter(pending: boolean): number;
+  /** Makes `into` the guest's precise state where translated code stands at `eip` with the processor's registers in `into`. */
+  recover(eip: number, into: CpuState): void;
+  /** What the call-out that returns to `eip` wants; `recover` has been called. */
+  callOut(eip: number): CallOut;
+  /** The guest's interrupt flag while translated code runs. */
+  interruptFlag(): boolean;
+  /** An interrupt is to be taken at the end of the unit that stands at `eip`; false if it can be taken at once. */
+  postpone(eip: number): boolean;
+  /** Bytes of guest-physical memory that is watched have been written. */
+  wrote(address: number, bytes: number): void;
+  /** The guest's paging, segments or code may be other ones than when units were made. */
+  translationChanged(): void;
+  /** The instruction at the guest's CS:EIP faulted in translated code, and is about to be emulated for this cause. */
+  faulted(cause: string): void;
+  counters(): Readonly<Record<string, number>>;
+  save(): unknown;
+  restore(saved: unknown): void;
+}

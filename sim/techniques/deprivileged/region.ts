@@ -1,0 +1,169 @@
+/**
+ * The monitor's region in memory: its frames, which are in no pmap, the page tables that map them, the hardware's IDT,
+ * TSS and GDT entries, and the stubs. Written the way a loader would, before time starts.
+ *
+ * A guest's kernel runs at CPL 1, for which pages are as for CPL 0: what protects the region from it is the limit of its
+ * segments. From CPL 3 page tables protect it too, but for the translation cache and its data.
+ */
+import { RIGHTS } from "../../cpu/state.ts";
+import { PAGE_SHIFT, PAGE_SIZE } from "../../memory/address.ts";
+import type { PhysicalMemory } from "../../memory/physical.ts";
+import type { FramePool } from "../guest-memory.ts";
+import { GATE, OPEN_VECTORS, REGION_BASE, REGION_PAGE, regionAddress, SELECTOR } from "./layout.ts";
+
+const TSS_OFFSET = 0x800;
+export const TSS_LIMIT = 0x67;
+const STUB = { resume: 0x00, reload: 0x10, halt: 0x20 } as const;
+
+const FLAT_PAGES = 0xfffff;
+const PRESENT = RIGHTS.P | RIGHTS.S;
+const CODE = 0xb | PRESENT;
+const DATA = 0x3 | PRESENT;
+const FLAT = RIGHTS.G | RIGHTS.DB;
+const TSS_BUSY = RIGHTS.P | 0xb;
+const dplBits = (level: number): number => level << RIGHTS.DPL_SHIFT;
+
+/** Page-table entry: present, accessed, dirty. */
+const PTE = 0x61;
+const WRITABLE = 2;
+const USER = 4;
+const REGION_PAGES = 1024;
+
+export class MonitorRegion implements FramePool {
+  readonly #memory: PhysicalMemory;
+  readonly #first: number;
+  readonly #cachePages: number;
+  readonly #free: number[];
+  /** Host frames of the region's page tables: of 32-bit paging, and two of PAE paging. */
+  readonly tables: { readonly table: number; readonly paeTables: readonly [number, number] };
+
+  /** `frames` frames from host page `first` belong to the monitor; `cachePages` of them to the translation cache. */
+  constructor(memory: PhysicalMemory, first: number, frames: number, cachePages: number) {
+    this.#memory = memory;
+    this.#first = first;
+    this.#cachePages = cachePages;
+    const tables = REGION_PAGE.cache + cachePages;
+    this.tables = { table: first + tables, paeTables: [first + tables + 1, first + tables + 2] };
+    this.#free = [];
+    for (let frame = frames - 1; frame >= tables + 3; frame--) this.#free.push(first + frame);
+    if (this.#free.length === 0) throw new Error(`a monitor needs more than ${tables + 3} frames`);
+  }
+
+  /** Host-physical page number of the gate page. */
+  get gatePage(): number {
+    return this.#first;
+  }
+
+  /** Host-physical address of a page of the region. */
+  host(page: number): number {
+    return (this.#first + page) << PAGE_SHIFT;
+  }
+
+  /** Host-physical address of a linear one in the region. */
+  hostOf(linear: number): number {
+    return this.host(0) + (linear - REGION_BASE);
+  }
+
+  get idt(): number {
+    return regionAddress(REGION_PAGE.tables);
+  }
+
+  get tss(): number {
+    return regionAddress(REGION_PAGE.tables) + TSS_OFFSET;
+  }
+
+  get stackTop(): number {
+    return regionAddress(REGION_PAGE.stack) + PAGE_SIZE;
+  }
+
+  stub(name: keyof typeof STUB): number {
+    return regionAddress(REGION_PAGE.stubs) + STUB[name];
+  }
+
+  allocate(): number {
+    const frame = this.#free.pop();
+    if (frame === undefined) return -1;
+    this.#memory.fill(frame << PAGE_SHIFT, PAGE_SIZE, 0);
+    return frame;
+  }
+
+  release(frame: number): void {
+    this.#free.push(frame);
+  }
+
+  saveFree(): readonly number[] {
+    return [...this.#free];
+  }
+
+  restoreFree(free: readonly number[]): void {
+    this.#free.splice(0, this.#free.length, ...free);
+  }
+
+  /** Pages whose code is the monitor's own, for attribution: 1 for each. */
+  attribution(): Uint8Array {
+    const map = new Uint8Array(this.#memory.ramBytes >>> PAGE_SHIFT);
+    map[this.#first + REGION_PAGE.gate] = 1;
+    map[this.#first + REGION_PAGE.stubs] = 1;
+    return map;
+  }
+
+  build(): void {
+    const memory = this.#memory;
+    for (let page = 0; page < REGION_PAGE.cache + this.#cachePages; page++) {
+      const entry = ((this.#first + page) << PAGE_SHIFT) | PTE | pageRights(page);
+      memory.write32((this.tables.table << PAGE_SHIFT) + page * 4, entry);
+      const [low, high] = this.tables.paeTables;
+      const table = page < REGION_PAGES / 2 ? low : high;
+      memory.write32((table << PAGE_SHIFT) + (page % (REGION_PAGES / 2)) * 8, entry);
+    }
+    const idt = this.host(REGION_PAGE.tables);
+    for (let vector = 0; vector < 256; vector++) {
+      const target = regionAddress(REGION_PAGE.gate) + vector * GATE.bytesPerVector;
+      const open = vector >= OPEN_VECTORS.first && vector <= OPEN_VECTORS.last;
+      memory.write32(idt + vector * 8, (SELECTOR.code << 16) | (target & 0xffff));
+      memory.write32(idt + vector * 8 + 4, (target & 0xffff0000) | (open ? 0xee00 : 0x8e00));
+    }
+    memory.write32(idt + TSS_OFFSET + 4, this.stackTop);
+    memory.write32(idt + TSS_OFFSET + 8, SELECTOR.data);
+    // No I/O permission bitmap: every port access is #GP.
+    memory.write32(idt + TSS_OFFSET + 0x64, (TSS_LIMIT + 1) << 16);
+    this.#descriptor(SELECTOR.code, packDescriptor(0, FLAT_PAGES, FLAT | CODE));
+    this.#descriptor(SELECTOR.data, packDescriptor(0, FLAT_PAGES, FLAT | DATA));
+    this.#descriptor(SELECTOR.tss, packDescriptor(this.tss, TSS_LIMIT, TSS_BUSY));
+    this.#descriptor(SELECTOR.cacheKernel, packDescriptor(0, FLAT_PAGES, FLAT | CODE | dplBits(1)));
+    this.#descriptor(SELECTOR.cacheUser, packDescriptor(0, FLAT_PAGES, FLAT | CODE | dplBits(3)));
+    const data = packDescriptor(regionAddress(REGION_PAGE.data), PAGE_SIZE - 1, RIGHTS.DB | DATA | dplBits(3));
+    this.#descriptor(SELECTOR.dataPage, data);
+
+    // iret
+    this.#code(STUB.resume, [0xcf]);
+    // pop gs; pop fs; pop es; pop ds; iret
+    this.#code(STUB.reload, [0x0f, 0xa9, 0x0f, 0xa1, 0x07, 0x1f, 0xcf]);
+    // sti; hlt; cli; jmp gate.done
+    const after = this.stub("halt") + 3 + 5;
+    const distance = regionAddress(REGION_PAGE.gate) + GATE.done - after;
+    this.#code(STUB.halt, [0xfb, 0xf4, 0xfa, 0xe9, distance, distance >> 8, distance >> 16, distance >> 24]);
+  }
+
+  #code(offset: number, bytes: readonly number[]): void {
+    this.#memory.copyIn(this.host(REGION_PAGE.stubs) + offset, Uint8Array.from(bytes));
+  }
+
+  #descriptor(selector: number, [low, high]: readonly [number, number]): void {
+    const at = this.host(REGION_PAGE.gdt) + (selector & 0xfff8);
+    this.#memory.write32(at, low);
+    this.#memory.write32(at + 4, high);
+  }
+}
+
+function pageRights(page: number): number {
+  if (page === REGION_PAGE.data) return WRITABLE | USER;
+  return page >= REGION_PAGE.cache ? USER : WRITABLE;
+}
+
+/** A descriptor of a base, a limit as its field says it (with G in `rights` in pages) and rights as in state.ts. */
+export function packDescriptor(base: number, limit: number, rights: number): readonly [low: number, high: number] {
+  const low = ((base & 0xffff) << 16) | (limit & 0xffff);
+  const high = (base & 0xff000000) | ((rights & 0xf0ff) << 8) | (limit & 0xf0000) | ((base >>> 16) & 0xff);
+  return [low, high];
+}

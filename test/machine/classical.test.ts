@@ -1,0 +1,85 @@
+// De-privileging alone: kernels that use no sensitive instruction in earnest run as on bare hardware; a kernel that relies
+// on POPF does not; and everything between is real hardware state: descriptors, page tables, the monitor's own region.
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { SUITES_FOLDER } from "../../experiments/paths.ts";
+import { readSuite } from "../../experiments/suite.ts";
+import { account, boot, GUESTS, LIMIT, PROFILES, type Setup, text, verdict } from "./rig.ts";
+
+/** Kernels that survive: they neither read nor restore what de-privileging changes. */
+const SURVIVORS = [
+  ...["syscall-int", "syscall-sysenter", "in", "tprwr", "callret", "pgfault", "divzero", "cpuid", "rdtsc", "invlpg"],
+  ...["mov-cr3", "timer-interrupt", "compute", "kstorm", "kernel", "t-paging", "t-pae", "t-pagetables", "t-smc"],
+  ...["t-sse", "t-debug", "multiboot-hello", "elf-hello"],
+];
+
+describe.each(PROFILES)("on %s", (profile) => {
+  test.each(SURVIVORS.filter((guest) => GUESTS.includes(guest)))(
+    "%s ends the same under the classical monitor as on bare hardware",
+    (guest) => {
+      const native = boot({ technique: "native", profile, guest });
+      const expected = verdict(native, native.machine.run(LIMIT));
+      const rig = boot({ technique: "classical", profile, guest, pmapLayout: "shuffled" });
+      expect(verdict(rig, rig.machine.run(3 * LIMIT))).toEqual(expected);
+      expect(rig.machine.ledger.totals().reduce((sum, { ticks }) => sum + ticks, 0)).toBe(rig.machine.ledger.clock.now);
+    },
+    60_000,
+  );
+});
+
+test("a kernel that relies on POPF misbehaves, visibly", () => {
+  const rig = boot({ technique: "classical", guest: "popf-kernel" });
+  expect(rig.machine.run(LIMIT)).toMatchObject({ kind: "exit", status: 1 });
+  expect(text(rig.serial)).toContain("a tick is requested, and no interrupt comes");
+});
+
+test.each([
+  ["cli-sti", "IF is 0x200, not 0x0"],
+  ["pushf-popf", "IF is 0x200, not 0x0"],
+])("%s sees the hardware's interrupt flag in what PUSHF pushes", (guest, complaint) => {
+  const rig = boot({ technique: "classical", guest });
+  expect(rig.machine.run(LIMIT)).toMatchObject({ kind: "exit", status: 1 });
+  expect(text(rig.serial)).toContain(complaint);
+});
+
+test("every sensitive instruction is seen to differ, or the suite says why it does not", () => {
+  const rows = readSuite(join(SUITES_FOLDER, "popek-goldberg.yaml")).rows ?? [];
+  const printed = (technique: Setup["technique"]): Map<string, string> => {
+    const rig = boot({ technique, guest: "popek-goldberg" });
+    rig.machine.run(3 * LIMIT);
+    const lines = [...text(rig.serial).matchAll(/^row: ([^:]+): (.*)$/gm)];
+    return new Map(lines.map(([, row, value]) => [row as string, value as string]));
+  };
+  const native = printed("native");
+  const classical = printed("classical");
+  const alike = rows.filter(({ row }) => native.get(row) === classical.get(row)).map(({ row }) => row);
+  expect(alike).toEqual(rows.filter(({ same }) => same?.classical !== undefined).map(({ row }) => row));
+});
+
+describe("a run under the classical monitor", () => {
+  const setup: Setup = { technique: "classical", guest: "kernel" };
+  const outcome = (options: Partial<Setup> = {}): object => {
+    const rig = boot({ ...setup, ...options });
+    return account(rig, rig.machine.run(LIMIT));
+  };
+  const reference = outcome();
+
+  test("is the same with other blocks, interpreted or compiled", () => {
+    expect(outcome({ maxBlock: 1, engine: null })).toEqual(reference);
+    expect(outcome({ maxBlock: 5 })).toEqual(reference);
+  });
+
+  test("goes on in a new machine wherever it was stopped", () => {
+    let rig = boot(setup);
+    let end = rig.machine.run(LIMIT, 9973);
+    while (end.kind === "limit") {
+      const saved = structuredClone(rig.machine.save());
+      const serial = [...rig.serial];
+      rig = boot(setup);
+      rig.machine.restore(saved);
+      rig.serial.push(...serial);
+      end = rig.machine.run(LIMIT, 9973);
+    }
+    expect(account(rig, end)).toEqual(reference);
+  });
+});
