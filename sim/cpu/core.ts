@@ -16,7 +16,7 @@ import { Accounts } from "./accounts.ts";
 import type { Bus } from "./bus.ts";
 import { type Block, type BlockMode, CodeCache } from "./code-cache.ts";
 import { MAX_INSTRUCTION_BYTES } from "./decode.ts";
-import { EXIT, TO_THE_CORE, transferMode } from "./engine/contract.ts";
+import { EXIT, TO_THE_CORE, TRANSFER_USER, transferMode } from "./engine/contract.ts";
 import { Engine, type EnginePolicy } from "./engine/engine.ts";
 import { ORIGIN } from "./engine/fast-transfers.ts";
 import { FLUSH } from "./environment.ts";
@@ -221,6 +221,7 @@ export class Core {
                 return this.#stop === null ? this.#nextMode() : TO_THE_CORE;
               },
               interpret: (why) => this.#interpretFor(why),
+              fetch: (mode) => this.#fetchFor(mode),
               quietUnderSti: () => this.#quietUnderSti(),
             },
           });
@@ -588,6 +589,21 @@ export class Core {
     this.#interpretNext = true;
     this.#stop = this.#step();
     return this.#stop === null ? this.#nextMode() : TO_THE_CORE;
+  }
+
+  /** The fetch that `#step` makes, for compiled code that is about to go on in `mode`. */
+  #fetchFor(mode: number): number {
+    const { state } = this;
+    const { eip } = state;
+    if (eip > state.segmentLimit(SEG.cs)) return TO_THE_CORE;
+    const user = (mode & TRANSFER_USER) !== 0;
+    if (this.mmu.fetch((state.segmentBase(SEG.cs) + eip) >>> 0, user) < 0) {
+      if (!this.#deliveredQuietly(this.accounts.current.instructions)) this.#stop = this.#signalled(null);
+      return this.#stop === null ? this.#nextMode() : TO_THE_CORE;
+    }
+    // The fetch may have taken the time up to the deadline: the instruction has begun.
+    const { clock } = this.#ledger;
+    return clock.now >= clock.deadline ? this.#interpretFor(EXIT.BEGUN) : mode;
   }
 
   /** Counts code that is entered with RF set, whose first instruction runs alone, as if it were not. */

@@ -24,7 +24,7 @@ import { CODE_GRANULE_SHIFT, type PhysicalMemory, RAM_OFFSET, REASON } from "../
 import { TLB_ATTRIBUTE, type Tlb } from "../memory/tlb.ts";
 import type { Accounts } from "./accounts.ts";
 import type { Bus } from "./bus.ts";
-import { ACCESS } from "./environment.ts";
+import { ACCESS, FLUSH } from "./environment.ts";
 import { type MmuParts, Paging, type SavedMmu } from "./paging.ts";
 import { CELL, type CpuState, CR0, FLAG, raise, VECTOR } from "./state.ts";
 import { dataBreakpoints } from "./system/breakpoints.ts";
@@ -37,6 +37,8 @@ const FILLED_PARTS = 4;
 const FETCH_BITS = 8;
 const FETCH_MASK = (1 << FETCH_BITS) - 1;
 const NO_PAGE = -1;
+/** No RAM is there: MAX_RAM_BYTES is below. */
+const COMPILED_END = 0x7ffff000;
 const FILLED_LIST = 512;
 
 /** Attributes of every page while paging is off. */
@@ -56,9 +58,14 @@ export class Mmu {
   /** Slots filled since the last clearing, so that clearing need not touch the whole table; more than fit: it does. */
   readonly #filled = new Int32Array(FILLED_LIST);
   #filledCount = 0;
+  /** During a flush of many pages a large one, for which whole tables are searched, is only noted. */
+  #droppingMany = false;
+  #droppedLarge = false;
   /** The same for fetches: supervisor, then user; the frame is a host-physical address. */
   readonly #fetchTags: Int32Array;
   readonly #fetchFrames: Float64Array;
+  /** What compiled code takes for it: bases from COMPILED_END up, where no compiled code is, are all that. */
+  readonly #fetchBases: Int32Array;
   readonly #u8: Uint8Array;
   readonly #u16: Uint16Array;
   readonly #i32: Int32Array;
@@ -88,6 +95,7 @@ export class Mmu {
     this.#fetchFrames = new Float64Array(buffer, engineArea.fetchTable, 2 << FETCH_BITS);
     const fetchTags = engineArea.fetchTable + this.#fetchFrames.byteLength;
     this.#fetchTags = new Int32Array(buffer, fetchTags, 2 << FETCH_BITS).fill(NO_PAGE);
+    this.#fetchBases = new Int32Array(buffer, fetchTags + this.#fetchTags.byteLength, 2 << FETCH_BITS);
     this.#u8 = parts.memory.u8;
     this.#u16 = parts.memory.u16;
     this.#i32 = parts.memory.i32;
@@ -207,6 +215,11 @@ export class Mmu {
     return physical;
   }
 
+  /** Whether `translate` would find a translation of the first level as it is, and so change nothing. */
+  finds(linear: number, access: number): boolean {
+    return !this.#paging.enabled || this.#paging.finds(linear, access);
+  }
+
   /** A word of physical memory, counted as a reference to a page-directory-pointer table. */
   readPdpt(address: number): number {
     return this.#paging.readTable(address, REASON.pdpte);
@@ -232,7 +245,7 @@ export class Mmu {
     readonly fastFrames: number;
     readonly fastBits: number;
     readonly fetchTags: number;
-    readonly fetchFrames: number;
+    readonly fetchBases: number;
     readonly fetchBits: number;
   } {
     return {
@@ -240,15 +253,23 @@ export class Mmu {
       fastFrames: this.#frames.byteOffset,
       fastBits: FAST_BITS,
       fetchTags: this.#fetchTags.byteOffset,
-      fetchFrames: this.#fetchFrames.byteOffset,
+      fetchBases: this.#fetchBases.byteOffset,
       fetchBits: FETCH_BITS,
     };
   }
 
-  /** Flushes what FLUSH says, and takes over changed control registers. */
+  /** Flushes what FLUSH says; with FLUSH.ALL takes over changed control registers. */
   flushTlb(scope: number): void {
+    if (scope === FLUSH.ALL) {
+      this.#paging.flush(scope);
+      this.pagingChanged();
+      return;
+    }
+    this.#droppingMany = true;
+    this.#droppedLarge = false;
     this.#paging.flush(scope);
-    this.pagingChanged();
+    this.#droppingMany = false;
+    if (this.#droppedLarge) this.pagingChanged();
   }
 
   /** INVLPG: entries for the page of any size that contains the address, global ones too. */
@@ -326,7 +347,9 @@ export class Mmu {
     const page = address >>> 12;
     const slot = (user ? 1 << FETCH_BITS : 0) | (page & FETCH_MASK);
     this.#fetchTags[slot] = page;
-    this.#fetchFrames[slot] = pageBase(physical);
+    const base = pageBase(physical);
+    this.#fetchFrames[slot] = base;
+    this.#fetchBases[slot] = Math.min(base, COMPILED_END);
     return physical;
   }
 
@@ -385,6 +408,10 @@ export class Mmu {
       }
       return;
     }
+    if (this.#droppingMany) {
+      this.#droppedLarge = true;
+      return;
+    }
     const pages = shift - 12;
     for (let slot = 0; slot < FILLED_PARTS << FAST_BITS; slot++) {
       if ((tags[slot] as number) >> pages === pageNumber) tags[slot] = NO_PAGE;
@@ -397,6 +424,10 @@ export class Mmu {
       for (let slot = pageNumber & FETCH_MASK; slot < tags.length; slot += 1 << FETCH_BITS) {
         if (tags[slot] === pageNumber) tags[slot] = NO_PAGE;
       }
+      return;
+    }
+    if (this.#droppingMany) {
+      this.#droppedLarge = true;
       return;
     }
     const pages = shift - 12;

@@ -63,6 +63,8 @@ const PDPTE_WORDS = 8;
 /** log2 of the large page: of 32-bit paging, and of PAE paging. */
 const LARGE_32 = 22;
 const LARGE_PAE = 21;
+const SMALL_SHIFT = 12;
+const PAGE_MASK = 0xfff;
 
 export class Paging implements TableMemory {
   readonly #state: CpuState;
@@ -99,7 +101,7 @@ export class Paging implements TableMemory {
   /** TLB_ATTRIBUTE bits of the last translation that `data` or `fetch` gave. */
   attributes = 0;
 
-  /** The listeners hear what leaves or changes in the first levels, except by flushes of more than a page. */
+  /** The listeners hear what leaves or changes in the first levels, except by flushes of everything. */
   constructor(parts: MmuParts, onDataEvict: EvictionListener, onInstructionEvict: EvictionListener) {
     this.#state = parts.state;
     this.#memory = parts.memory;
@@ -134,6 +136,15 @@ export class Paging implements TableMemory {
     }
     this.attributes = tlb.attributes[entry] as number;
     return (tlb.bases[entry] as number) + lowBits(address, tlb.shifts[entry] as number);
+  }
+
+  /** Whether the first level translates and permits a data access without a walk. */
+  finds(address: number, access: number): boolean {
+    const entry = this.dataTlb.lookup(address);
+    if (entry < 0) return false;
+    const attributes = this.dataTlb.attributes[entry] as number;
+    const walks = (access & ACCESS.WRITE) !== 0 && (attributes & TLB_ATTRIBUTE.DIRTY) === 0;
+    return !walks && this.#permits(attributes, access);
   }
 
   /** Physical address of an instruction byte at a 32-bit linear address, or -1 with a fault in the signal. */
@@ -274,7 +285,9 @@ export class Paging implements TableMemory {
    */
   #walkInto(tlb: Tlb, address: number, access: number, known: number): number {
     const context = this.#currentContext();
-    const result = walk(this.#tables, context, address, access & (WALK.WRITE | WALK.USER | WALK.FETCH));
+    const result = this.#usualWalk(address, access)
+      ? this.#result
+      : walk(this.#tables, context, address, access & (WALK.WRITE | WALK.USER | WALK.FETCH));
     const account = this.#accounts.current.walk;
     this.#chargeWalk(account, result.references, result.updates);
     this.#walkUpdates += result.updates;
@@ -292,6 +305,56 @@ export class Paging implements TableMemory {
       (result.global ? TLB_ATTRIBUTE.GLOBAL : 0) |
       (result.executable ? TLB_ATTRIBUTE.EXECUTABLE : 0);
     return tlb.insert(address, result.pageShift, result.pageBase, attributes);
+  }
+
+  /**
+   * The usual walk in one piece: 32-bit paging, tables in RAM, a 4 KB page that is there and permits the access. False:
+   * nothing has been done, and `walk` says what happens. The references are counted, their order is not noted.
+   */
+  #usualWalk(address: number, access: number): boolean {
+    const memory = this.#memory;
+    if (this.#tables.format !== PAGING_32 || !memory.a20) return false;
+    const { present, write, user, accessed, dirty, large, global } = PAGING_32.bits;
+    const pdeAddress = this.#context.root + ((address >>> 22) << 2);
+    if (!memory.isWritable(pdeAddress)) return false;
+    const pde = memory.read32(pdeAddress);
+    if ((pde & (present | large)) !== present) return false;
+    const pteAddress = ((pde & ~PAGE_MASK) >>> 0) + ((address >>> 10) & (PAGE_MASK & ~3));
+    if (!memory.isWritable(pteAddress)) return false;
+    const pte = memory.read32(pteAddress);
+    if ((pte & present) === 0) return false;
+    const both = pde & pte;
+    const byUser = (access & ACCESS.USER) !== 0;
+    const writes = (access & ACCESS.WRITE) !== 0;
+    if (byUser && (both & user) === 0) return false;
+    if (writes && (both & write) === 0 && (byUser || this.#context.writeProtect)) return false;
+
+    const result = this.#result;
+    memory.countReference(REASON.pde);
+    memory.countReference(REASON.pte);
+    this.#pdeReferences++;
+    this.#pteReferences++;
+    result.references = 2;
+    result.updates = 0;
+    if ((pde & accessed) === 0) {
+      result.updates = 1;
+      memory.write32(pdeAddress, pde | accessed);
+    }
+    const marks = writes ? accessed | dirty : accessed;
+    const marked = pte | marks;
+    if (marked !== pte) {
+      result.updates++;
+      memory.write32(pteAddress, marked);
+    }
+    result.outcome = WALK_OUTCOME.TRANSLATED;
+    result.pageBase = (pte & ~PAGE_MASK) >>> 0;
+    result.pageShift = SMALL_SHIFT;
+    result.writable = (both & write) !== 0;
+    result.user = (both & user) !== 0;
+    result.executable = true;
+    result.global = this.#context.globalPages && (pte & global) !== 0;
+    result.dirty = (marked & dirty) !== 0;
+    return true;
   }
 
   /** SDM vol. 3, 4.6, for a cached translation. */

@@ -81,7 +81,9 @@ export class IdeBusMaster implements PortDevice, Timed {
   }
 
   nextDeadline(): number {
-    return Math.min(...this.#channels.map(({ due }) => due));
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const { due } of this.#channels) if (due < earliest) earliest = due;
+    return earliest;
   }
 
   due(now: number): void {

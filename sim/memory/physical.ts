@@ -36,7 +36,7 @@ const WASM_PAGE_BYTES = 0x10000;
 /** Bytes of the areas behind the marks of code; their owners check that theirs suffices. */
 export const ENGINE_BYTES = {
   fastTable: 0x20000,
-  fetchTable: 0x2000,
+  fetchTable: 0x2800,
   predictor: 0x20000,
   transfers: 0x10000,
   references: 0x100,

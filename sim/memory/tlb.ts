@@ -69,7 +69,8 @@ const LARGE_4M = 22;
 
 /** Page number and size class in one number, for one comparison. */
 function keyOf(linear: number, shift: number): number {
-  return pageNumberAt(linear, shift) * 2 + (shift === SMALL_SHIFT ? 0 : 1);
+  const number = linear >>> 0 === linear ? linear >>> shift : pageNumberAt(linear, shift);
+  return number * 2 + (shift === SMALL_SHIFT ? 0 : 1);
 }
 
 /** The chain of a key: small and large pages of the same number share one. */
@@ -240,12 +241,12 @@ export class Tlb {
     this.#reindex();
   }
 
-  /** Drops entries of the current address space that are not global, without telling the listener. */
+  /** Drops entries of the current address space that are not global. */
   flushNonGlobal(): void {
     for (let word = 0; word < this.#local.length; word++) {
       for (let bits = this.#local[word] as number; bits !== 0; bits &= bits - 1) {
         const entry = word * 32 + 31 - Math.clz32(bits & -bits);
-        if (this.#tags[entry] === this.currentTag) this.#drop(entry);
+        if (this.#tags[entry] === this.currentTag) this.#invalidate(entry);
       }
     }
     if (this.#valid === 0) this.#pointers.fill(0);

@@ -85,6 +85,8 @@ export class RegionCode {
   kind: number = UNKNOWN;
   /** Host addresses that LOAD_UPDATE has found, by place, in the instruction in progress. */
   places = new Map<string, number>();
+  /** Whether the instruction in progress has made an access to memory. */
+  accessed = false;
   /** The native instruction in progress: what of its node is still to come, it included. */
   current: Current | null = null;
 
@@ -167,7 +169,7 @@ export class RegionCode {
         fast.set(op.x, (fast.get(op.x) ?? 0) | FAST_WRITE);
         break;
       case OP.HELPER:
-        if (op.imm === HELPER_NUMBER.loadSegment) break;
+        if (op.imm !== HELPER_NUMBER.pushAll && op.imm !== HELPER_NUMBER.popAll) break;
         for (let n = 0; n < GPR_COUNT; n++) if (n === 4 || op.imm === HELPER_NUMBER.popAll) this.written.add(n);
         fast.set(SEG.ss, (fast.get(SEG.ss) ?? 0) | (op.imm === HELPER_NUMBER.popAll ? FAST_READ : FAST_WRITE));
         break;

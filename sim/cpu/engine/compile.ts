@@ -208,30 +208,12 @@ class RegionCompiler {
     const index = (offset + to) >> 12;
     if (index === lastPage(this.#c.nodeAt(from), offset)) return;
     const f = this.#c.f;
-    const { fetchTags, fetchFrames, fetchBits } = this.#c.layout;
-    const part = this.#c.context.user ? 1 << fetchBits : 0;
-    f.get(this.#c.entry);
-    f.i32(to);
-    f.op(WASM.i32Add);
-    this.#c.loadCell(baseCell(SEG.cs));
-    f.op(WASM.i32Add);
-    f.i32(12);
-    f.op(WASM.i32ShrU);
-    f.tee(this.#c.scratch);
-    f.get(this.#c.scratch);
-    f.i32((1 << fetchBits) - 1);
-    f.op(WASM.i32And);
-    f.tee(this.#c.host);
-    f.i32(WORD_SHIFT);
-    f.op(WASM.i32Shl);
-    f.memory(WASM.i32Load, fetchTags + part * 4, 2);
+    this.#fetchSlot(to);
     f.op(WASM.i32Ne);
     f.get(this.#c.host);
-    f.i32(3);
-    f.op(WASM.i32Shl);
-    f.memory(WASM.f64Load, fetchFrames + part * 8, 3);
-    f.f64(pages.get(index) as number);
-    f.op(WASM.f64Ne);
+    f.memory(WASM.i32Load, this.#c.layout.fetchBases + this.#fetchPart(), 2);
+    f.i32(pages.get(index) as number);
+    f.op(WASM.i32Ne);
     f.op(WASM.i32Or);
     this.#c.when(() => this.#c.exitAt(to, EXIT.LEFT));
   }
@@ -303,6 +285,7 @@ class RegionCompiler {
     for (const [n, instruction] of node.instructions.entries()) {
       const { lifted } = instruction;
       this.#c.places = new Map();
+      this.#c.accessed = false;
       this.#c.current = {
         instruction,
         restTicks: node.ticks - ticks,
@@ -315,17 +298,53 @@ class RegionCompiler {
         this.#c.f.set(this.#c.resume);
       }
       ticks += lifted.ticks;
-      const loads = lifted.ops.find(({ op, imm }) => op === OP.HELPER && imm === HELPER_NUMBER.loadSegment);
-      if (loads !== undefined) {
-        const rest = node.ticks - ticks;
-        const restInstructions = node.instructions.length - n - 1;
-        segmentLoaded(this.#c, loads.x, () => {
-          this.#c.takeBack(rest, restInstructions);
-          this.#c.exitAt(instruction.delta + lifted.length, EXIT.LEFT);
-        });
-      }
+      const rest = node.ticks - ticks;
+      const restInstructions = node.instructions.length - n - 1;
+      this.#after(instruction, () => {
+        this.#c.takeBack(rest, restInstructions);
+        this.#c.exitAt(instruction.delta + lifted.length, EXIT.LEFT);
+      });
     }
     this.#end(node);
+  }
+
+  /** Leaves behind an instruction that has changed what the region relies on: a segment register, or the TLB. */
+  #after({ lifted, delta }: RegionInstruction, leave: () => void): void {
+    for (const { op, imm, x } of lifted.ops) {
+      if (op !== OP.HELPER) continue;
+      if (imm === HELPER_NUMBER.loadSegment) segmentLoaded(this.#c, x, leave);
+      else if (imm === HELPER_NUMBER.invlpg) {
+        this.#fetchSlot(delta);
+        this.#c.f.op(WASM.i32Ne);
+        this.#c.when(leave);
+      }
+    }
+  }
+
+  /** Page number of a place, and that in its slot of the fast table of fetches; the slot's offset is in `host`. */
+  #fetchSlot(delta: number): void {
+    const f = this.#c.f;
+    const { fetchTags, fetchBits } = this.#c.layout;
+    f.get(this.#c.entry);
+    f.i32(delta);
+    f.op(WASM.i32Add);
+    this.#c.loadCell(baseCell(SEG.cs));
+    f.op(WASM.i32Add);
+    f.i32(12);
+    f.op(WASM.i32ShrU);
+    f.tee(this.#c.scratch);
+    f.get(this.#c.scratch);
+    f.i32((1 << fetchBits) - 1);
+    f.op(WASM.i32And);
+    f.i32(WORD_SHIFT);
+    f.op(WASM.i32Shl);
+    f.tee(this.#c.host);
+    f.memory(WASM.i32Load, fetchTags + this.#fetchPart(), 2);
+  }
+
+  /** Byte offset of the part of the fast table of fetches for the region's privilege. */
+  #fetchPart(): number {
+    return this.#c.context.user ? 4 << this.#c.layout.fetchBits : 0;
   }
 
   #end(node: RegionNode): void {

@@ -11,6 +11,11 @@ export const EXIT = { LEFT: 0, SIGNALLED: 1, INTERPRET: 2, BEGUN: 3, UNFIT: 4 } 
 
 /** Answers of the `translate` import besides a byte offset: a fault is signalled; not an access for compiled code. */
 export const TRANSLATE = { FAULT: -1, REFUSED: -2 } as const;
+/**
+ * What the `translate` import is told: ACCESS bits, bytes from bit 8 up, and whether the instruction has made an access
+ * before this one.
+ */
+export const LATER_ACCESS = 1 << 16;
 /** Answers of the `interpret` import. */
 export const INTERPRETED = { GO_ON: 0, SIGNALLED: 1, BOUNDARY: 2 } as const;
 
@@ -35,11 +40,13 @@ export const FUNCTION = {
   leave: 2,
   signalled: 3,
   begun: 4,
-  budget: 5,
-  status: 6,
-  transfer: 7,
-  exit: 8,
-  loadSegment: 9,
+  fetch: 5,
+  invalidate: 6,
+  budget: 7,
+  status: 8,
+  transfer: 9,
+  exit: 10,
+  loadSegment: 11,
 } as const;
 /** Indices of function types (runtime.ts). */
 export const FUNCTION_TYPE = { region: 0, translate: 1, interpret: 2, status: 3, segment: 4 } as const;

@@ -20,7 +20,7 @@ import type { PhysicalEnvironment } from "../physical-environment.ts";
 import { costTicks, type Profile } from "../profiles/profile.ts";
 import { BLOCKING, CELL, type CpuState, fastCell, OUTCOME } from "../state.ts";
 import { compileRegion } from "./compile.ts";
-import { FUNCTION_TYPE, INTERPRETED, TRANSLATE, transferMode } from "./contract.ts";
+import { FUNCTION_TYPE, INTERPRETED, LATER_ACCESS, TRANSLATE, transferMode } from "./contract.ts";
 import { FastTransfers } from "./fast-transfers.ts";
 import { type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS, transferSlot } from "./layout.ts";
 import { buildRegion, type Region, type RegionInstruction } from "./region.ts";
@@ -85,6 +85,8 @@ export interface Boundaries {
   signalled(account: Account): number;
   /** Has the interpreter run what compiled code does not (`why`: EXIT), then as `next`. */
   interpret(why: number): number;
+  /** The fetch of what is at EIP, whose page the fast table does not have; then as `next`, `mode` being the mode. */
+  fetch(mode: number): number;
   /** Whether a boundary before the deadline has nothing to do while STI blocks interrupts. */
   quietUnderSti(): boolean;
 }
@@ -211,6 +213,8 @@ export class Engine {
         { name: "leave", type: FUNCTION_TYPE.interpret },
         { name: "signalled", type: FUNCTION_TYPE.interpret },
         { name: "begun", type: FUNCTION_TYPE.interpret },
+        { name: "fetch", type: FUNCTION_TYPE.interpret },
+        { name: "invalidate", type: FUNCTION_TYPE.interpret },
       ],
       memoryPages: memory.buffer.byteLength / 65536,
       functions: [
@@ -227,6 +231,8 @@ export class Engine {
         leave: this.#leave,
         signalled: this.#signalled,
         begun: this.#begun,
+        fetch: this.#fetch,
+        invalidate: this.#invalidate,
       },
     });
     this.modules++;
@@ -290,10 +296,12 @@ export class Engine {
   /** Import `translate`: an access that the fast table does not have. */
   readonly #translate = (linear: number, what: number, spent: number): number => {
     const { mmu, memory, state, ledger } = this.#parts;
-    const bytes = what >>> 8;
+    const bytes = (what >>> 8) & 0xff;
     this.slowTranslations++;
     // What crosses a page is the interpreter's.
     if ((linear & 0xfff) + bytes > 0x1000) return TRANSLATE.REFUSED;
+    // A walk may put the translation of an earlier access out of the TLB, and then the instruction cannot begin again.
+    if (what >= LATER_ACCESS && !mmu.finds(linear >>> 0, what & 0xff)) return TRANSLATE.REFUSED;
     const physical = mmu.translate(linear >>> 0, what & 0xff);
     if (physical < 0) return state.signal.outcome === OUTCOME.FAULT ? TRANSLATE.FAULT : TRANSLATE.REFUSED;
     const { clock } = ledger;
@@ -355,6 +363,17 @@ export class Engine {
 
   /** Import `begun`: the interpreter has to run what is next, for a reason that is one of EXIT. */
   readonly #begun = (why: number): number => this.#parts.boundaries.interpret(why);
+
+  /** Import `fetch`: the page of EIP is not in the fast table of fetches. The mode in which to go on, or TO_THE_CORE. */
+  readonly #fetch = (mode: number): number => this.#parts.boundaries.fetch(mode);
+
+  /** Import `invalidate`: INVLPG of a linear address; 0 when it is not for compiled code. */
+  readonly #invalidate = (linear: number): number => {
+    const { state, env, mmu } = this.#parts;
+    if (state.i32[CELL.cpl] !== 0 || env.intercepts !== null) return 0;
+    mmu.flushPage(linear >>> 0);
+    return 1;
+  };
 
   /** Import `interpret`: one instruction of a region, from the processor's state and back to it. */
   readonly #interpret = (number: number): number => {

@@ -1,7 +1,7 @@
 /** The micro-ops of a native instruction, one after the other: the small ones here, the others by family. */
 import { HELPER_NUMBER } from "../helpers.ts";
 import { type MicroOp, OP } from "../micro-ops.ts";
-import { CELL } from "../state.ts";
+import { baseCell, CELL } from "../state.ts";
 import { arithmetic, divide, multiply } from "./arithmetic-code.ts";
 import { bitAddress, bitOp, bitScan, flagBit, lahf, sahf } from "./bit-code.ts";
 import type { RegionCode } from "./code.ts";
@@ -125,8 +125,15 @@ function helper(c: RegionCode, op: MicroOp): void {
   else if (op.imm === HELPER_NUMBER.popAll) popAll(c);
   else {
     c.read(op.a);
-    c.f.i32(segmentOffset(op.x));
-    c.f.call(FUNCTION.loadSegment);
+    if (op.imm === HELPER_NUMBER.invlpg) {
+      // Without a look at the segment's limit (SDM vol. 2, INVLPG).
+      c.loadCell(baseCell(op.x));
+      c.f.op(WASM.i32Add);
+      c.f.call(FUNCTION.invalidate);
+    } else {
+      c.f.i32(segmentOffset(op.x));
+      c.f.call(FUNCTION.loadSegment);
+    }
     c.f.op(WASM.i32Eqz);
     c.when(() => c.giveUp());
   }

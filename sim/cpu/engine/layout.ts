@@ -10,9 +10,9 @@ export interface EngineLayout {
   readonly fastTags: number;
   readonly fastFrames: number;
   readonly fastBits: number;
-  /** The same for fetches: page numbers (i32) and physical page bases (f64), supervisor then user. */
+  /** The same for fetches: page numbers and physical page bases (i32), supervisor then user. */
   readonly fetchTags: number;
-  readonly fetchFrames: number;
+  readonly fetchBases: number;
   readonly fetchBits: number;
   /** Return stack: its top (f64) and its entries (f64); last targets: sources and targets (f64). */
   readonly returnTop: number;

@@ -4,7 +4,7 @@ import { ACCESS } from "../environment.ts";
 import type { MicroOp } from "../micro-ops.ts";
 import { GPR, SEG } from "../state.ts";
 import { PLACE_TEMPORARY, type RegionCode } from "./code.ts";
-import { FUNCTION, TRANSLATE } from "./contract.ts";
+import { FUNCTION, LATER_ACCESS, TRANSLATE } from "./contract.ts";
 import { WORD_SHIFT } from "./layout.ts";
 import { linearAddress, type SegmentUse } from "./segments-code.ts";
 import { WASM } from "./wasm.ts";
@@ -24,6 +24,8 @@ function translate(c: RegionCode, segment: number, bytes: number, write: boolean
   const { fastTags, fastFrames, fastBits } = c.layout;
   const access = (write ? ACCESS.WRITE : 0) | (c.context.user ? ACCESS.USER : 0);
   const part = (access << fastBits) * 4;
+  const later = c.accessed;
+  c.accessed = true;
   linearAddress(c, segment, bytes);
   f.i32(12 - WORD_SHIFT);
   f.op(WASM.i32ShrU);
@@ -51,7 +53,7 @@ function translate(c: RegionCode, segment: number, bytes: number, write: boolean
     },
     () => {
       f.get(c.linear);
-      f.i32(access | (bytes << 8));
+      f.i32(access | (bytes << 8) | (later ? LATER_ACCESS : 0));
       f.get(c.spent);
       f.call(FUNCTION.translate);
       f.tee(c.host);

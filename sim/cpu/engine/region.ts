@@ -304,14 +304,17 @@ const ONLY_WIDE = set(OP.DIV, OP.IDIV, OP.SHLD, OP.SHRD);
 const NEAR = set(OP.JUMP, OP.JUMP_IF, OP.JUMP_TO);
 const LAST_GPR = GPR.edi;
 
-/** PUSHA and POPA of 32 bits, and loads of segment registers but SS. */
+/** PUSHA and POPA of 32 bits, loads of segment registers but SS, INVLPG. */
 function isNativeHelper({ imm, w, x, d }: MicroOp): boolean {
+  if (imm === HELPER_NUMBER.invlpg) return true;
   if (imm === HELPER_NUMBER.loadSegment) return d === 0 && x !== SEG.ss && x !== SEG.cs;
   return (imm === HELPER_NUMBER.pushAll || imm === HELPER_NUMBER.popAll) && w === 32 && x === 32;
 }
 
 function isNative(lifted: Lifted): boolean {
-  if (lifted.rule.endsBlock === true && !lifted.ops.some(({ op }) => NEAR.has(op) || op === OP.LOOP)) return false;
+  const known = ({ op, imm }: MicroOp): boolean =>
+    NEAR.has(op) || op === OP.LOOP || (op === OP.HELPER && imm === HELPER_NUMBER.invlpg);
+  if (lifted.rule.endsBlock === true && !lifted.ops.some(known)) return false;
   if (lifted.rule.setsShadow !== undefined || lifted.rule.loadsRf === true) return false;
   if (lifted.ops.some((op) => ONLY_WIDE.has(op.op) && op.w !== 32)) return false;
   let changed = false;
@@ -354,7 +357,7 @@ export function cellsOf(op: MicroOp): readonly number[] {
     case OP.SHRD:
       return [op.a, op.b, op.c, op.d];
     case OP.HELPER:
-      return op.imm === HELPER_NUMBER.loadSegment ? [op.a] : ALL_GPR;
+      return op.imm === HELPER_NUMBER.pushAll || op.imm === HELPER_NUMBER.popAll ? ALL_GPR : [op.a];
     case OP.JUMP_TO:
     case OP.CHECK_TARGET:
       return [op.a];

@@ -125,21 +125,19 @@ function transfer(layout: EngineLayout): FunctionBody {
   f.op(WASM.i32And);
   f.op(WASM.select);
   f.op(WASM.i32Add);
-  f.tee(slot);
   f.i32(2);
   f.op(WASM.i32Shl);
+  f.tee(slot);
   f.memory(WASM.i32Load, layout.fetchTags, 2);
   f.get(physical);
   f.op(WASM.i32Ne);
-  leave();
+  f.open(WASM.if);
+  f.get(0);
+  f.call(FUNCTION.fetch);
+  leaveFor(f, linear);
+  f.end();
   f.get(slot);
-  f.i32(3);
-  f.op(WASM.i32Shl);
-  f.memory(WASM.f64Load, layout.fetchFrames, 3);
-  // Compiled code is below 2 GB; what is above is in no slot.
-  f.f64(0x7ffff000);
-  f.op(WASM.f64Min);
-  f.op(WASM.i32TruncF64S);
+  f.memory(WASM.i32Load, layout.fetchBases, 2);
   f.get(linear);
   f.i32(0xfff);
   f.op(WASM.i32And);
