@@ -101,7 +101,7 @@ SNIPPET16(flow16, "movw $7, %cx\n\txorw %ax, %ax\n1:\taddw $3, %ax\n\tcallw 2f\n
                   "3:\tpushfw\n\tpopw %dx\n\tcallw 4f\n4:\tpopw %si\n\taddw $5f - 4b, %si\n\tjmpw *%si\n\tud2\n5:\tpushw %cs\n\taddw $6f - 5b, %si\n\tpushw %si\n\tlretw\n\tud2\n"
                   "6:\tpushw $0\n\tpopw %di\n\tpushw %ax\n\taddw $7f - 6b, %si\n\tpushw %si\n\tretw $2\n7:\tmovl %esp, %ebp");
 SNIPPET16(memory16, "movw $0x1111, (%bx,%si)\n\tmovw (%bx,%si), %ax\n\taddw $0x2222, 4(%bx,%di)\n\tmovw 4(%bx,%di), %cx\n\tmovl $0x89ABCDEF, 0x1234\n\t"
-                    "movw 0x1236, %dx\n\tmovb %al, -1(%si)\n\taddr32 movl 0x1234(%edi), %ebp\n\tleaw -3(%bx,%si), %di\n\tsgdt 0x40");
+                    "movw 0x1236, %dx\n\tmovb %al, -1(%si)\n\taddr32 movl 0x1234(%edi), %ebp\n\tleaw -3(%bx,%si), %di");
 SNIPPET16(wide16, "movl $0x12345678, %eax\n\tpushl %eax\n\tpopl %ebx\n\tcalll 1f\n1:\tpopl %ecx\n\tmovl $3, %edx\n2:\taddr32 loop 3f\n\tud2\n3:\tpushfl\n\tpopl %esi\n\t"
                   "cwtl\n\tshll $4, %eax\n\tjnz 4f\n\tud2\n4:\txchgl %eax, %edx");
 static void sixteen_bits(void) {
@@ -139,7 +139,6 @@ static void sixteen_bits(void) {
         expect("[SI - 1]", MEMORY8(DATA + 0xFFF7), 0x11);
         expect("[EDI + 1234h]", caught.frame.ebp, 0x89ABCDEF);
         expect("LEA", caught.frame.edi, 5);
-        expect("SGDT", MEMORY16(DATA + 0x40), sizeof test_gdt - 1);
         COPY(start, wide16);
         serialize();
         reset(cpl);
