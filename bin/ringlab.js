@@ -18,8 +18,7 @@ async function main() {
       return;
     }
   }
-  process.setSourceMapsEnabled(true);
-  await import(new URL("../dist/cli/main.js", import.meta.url).href);
+  await import(new URL("../dist/start/main.js", import.meta.url).href);
 }
 
 await main();

@@ -1,6 +1,7 @@
 /** `ringlab list`: what there is to choose from. */
 
-import { findSuite, readSuite, suiteNames } from "../experiments/suite.ts";
+import { readSuite } from "../experiments/suite.ts";
+import { findSuite, suiteNames } from "../experiments/suite-names.ts";
 import { MEMORY_MODELS, TECHNIQUES } from "../experiments/techniques.ts";
 import { workloadCatalogue } from "../experiments/workloads.ts";
 import { PROFILES } from "../sim/cpu/profiles/catalogue.ts";

@@ -9,6 +9,7 @@ import { bootOptions } from "./boot-options.ts";
 import { type Environment, Stopped } from "./environment.ts";
 import { EXIT_CODES, INTERNAL_ERROR, OK, PROBLEM_CODES, SIGNAL_CODES, USAGE } from "./exit-codes.ts";
 import { guestOptions, imageOptions, numberOf, pointOptions, runOptions, UsageError, verifyOption } from "./options.ts";
+import { sourcePositions } from "./stack.ts";
 
 const DESCRIPTION = `ringlab: the same x86 guest on bare hardware and under every virtualization technique,
 with every cycle accounted for.
@@ -19,13 +20,13 @@ const EXIT_STATUS = `Exit status:\n${EXIT_CODES.map(({ code, meaning }) => `  ${
 
 /** Runs a command line. Returns the exit status. */
 export async function ringlab(argv: readonly string[], environment: Environment): Promise<number> {
-  let status = OK;
-  const act = (command: () => Promise<number>) => async () => {
-    status = await command();
+  let chosen: (() => Promise<number>) | undefined;
+  const act = (command: () => Promise<number>) => {
+    chosen = command;
   };
   try {
-    await commandLine(argv, environment, act).parseAsync();
-    return status;
+    commandLine(argv, environment, act).parse();
+    return chosen === undefined ? OK : await chosen();
   } catch (error) {
     return report(error, environment);
   }
@@ -45,12 +46,13 @@ function report(error: unknown, environment: Environment): number {
     environment.err(`ringlab: ${error.message}\n`);
     return USAGE;
   }
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const text = error instanceof Error ? sourcePositions(error.stack ?? error.message) : String(error);
   environment.err(`ringlab: a bug of ringlab, please report it: ${text}\n`);
   return INTERNAL_ERROR;
 }
 
-type Act = (command: () => Promise<number>) => () => Promise<void>;
+/** Notes what is to be done when the command line has been read. */
+type Act = (command: () => Promise<number>) => void;
 
 function commandLine(argv: readonly string[], environment: Environment, act: Act): Argv {
   const commands = ["run", "boot", "explain", "table", "figure", "diff", "list", "validation"];
@@ -73,7 +75,7 @@ function commandLine(argv: readonly string[], environment: Environment, act: Act
           .example("$0 run compute --param scale=1,2,4", "a sweep of a workload's parameter")
           .example("$0 run cpuid --set pentium4-672.vmexit=1000", "what if an exit took 1 000 cycles?")
           .example("$0 run kernel --verify", "every state that compiled code leaves, against the interpreter's"),
-      (options) => act(async () => (await import("./run.ts")).runCommand(options, environment))(),
+      (options) => act(async () => (await import("./run.ts")).runCommand(options, environment)),
     )
     .command(
       "boot <image>",
@@ -90,7 +92,7 @@ function commandLine(argv: readonly string[], environment: Environment, act: Act
           .example("$0 boot disk.img -m 128M --screen", "a disk with its boot loader; the screen at the end")
           .example('$0 boot bzImage --initrd rd.gz --append "console=ttyS0"', "a Linux kernel")
           .example("$0 boot kernel.elf --gdb", "waits for gdb's target remote :1234 (docs/GUESTS.md)"),
-      (options) => act(async () => (await import("./boot.ts")).bootCommand(options, argv, environment))(),
+      (options) => act(async () => (await import("./boot.ts")).bootCommand(options, argv, environment)),
     )
     .command(
       "explain <workload>",
@@ -100,13 +102,13 @@ function commandLine(argv: readonly string[], environment: Environment, act: Act
           .positional("workload", { type: "string", demandOption: true, describe: "workload with a measured region" })
           .option("region", { type: "string", describe: "region, by name or number; the first when nothing is said" })
           .example("$0 explain in -t vtx -p pentium4-672", "where do the cycles of a port read under VT-x go?"),
-      (options) => act(async () => (await import("./explain.ts")).explainCommand(options, environment))(),
+      (options) => act(async () => (await import("./explain.ts")).explainCommand(options, environment)),
     )
     .command(
       "table [results]",
       "the table of a finished run",
       (y) => resultsArgument(y).example("$0 table results/runs/in", "of the run in that folder"),
-      ({ results }) => act(async () => (await import("./table.ts")).tableCommand(results, environment))(),
+      ({ results }) => act(async () => (await import("./table.ts")).tableCommand(results, environment)),
     )
     .command(
       "figure [results]",
@@ -116,7 +118,7 @@ function commandLine(argv: readonly string[], environment: Environment, act: Act
           .option("only", { type: "string", array: true, describe: "figures to draw: nanobenchmarks, accounts" })
           .option("out", { type: "string", describe: "folder to write to; the run's own when nothing is said" })
           .example("$0 figure --only nanobenchmarks --out .", "one figure of the default suite, here"),
-      (options) => act(async () => (await import("./figure.ts")).figureCommand(options, environment))(),
+      (options) => act(async () => (await import("./figure.ts")).figureCommand(options, environment)),
     )
     .command(
       "diff <a> <b>",
@@ -130,7 +132,7 @@ function commandLine(argv: readonly string[], environment: Environment, act: Act
             describe: "percent by which means may differ",
           })
           .example("$0 diff results/runs/in /tmp/before", "is anything other than it was?"),
-      (options) => act(async () => (await import("./diff.ts")).diffCommand(options, environment))(),
+      (options) => act(async () => (await import("./diff.ts")).diffCommand(options, environment)),
     )
     .command(
       "list [what]",
@@ -140,7 +142,7 @@ function commandLine(argv: readonly string[], environment: Environment, act: Act
           choices: ["suites", "workloads", "profiles", "techniques"] as const,
           describe: "one of the lists",
         }),
-      ({ what }) => act(async () => (await import("./list.ts")).listCommand(what, environment))(),
+      ({ what }) => act(async () => (await import("./list.ts")).listCommand(what, environment)),
     )
     .command(
       "validation",
@@ -149,7 +151,7 @@ function commandLine(argv: readonly string[], environment: Environment, act: Act
         y
           .option("out", { type: "string", describe: "file to write; printed when nothing is said" })
           .example("$0 validation --out docs/VALIDATION.md", "after a change of costs or mechanisms"),
-      ({ out }) => act(async () => (await import("./validation.ts")).validationCommand(out, environment))(),
+      ({ out }) => act(async () => (await import("./validation.ts")).validationCommand(out, environment)),
     )
     .demandCommand(1, 1, "say what to do; ringlab --help shows the commands")
     .strict()

@@ -1,16 +1,14 @@
 /** `ringlab run`: a suite or one workload, into a folder of results and onto the terminal. */
 import { dirname, join } from "node:path";
 import { type Choices, chosen, suiteOf } from "../experiments/ad-hoc.ts";
-import { drawFigures } from "../experiments/figures/draw.ts";
 import { shown } from "../experiments/paths.ts";
 import { expand, type Point } from "../experiments/point.ts";
 import { Problem } from "../experiments/problem.ts";
-import { readResults, writeResults, writeWhole } from "../experiments/results-folder.ts";
 import { type Outcome, runPoints } from "../experiments/runner.ts";
 import { folderStore, type ResultStore, writeOnly } from "../experiments/store.ts";
 import { nearest } from "../experiments/suggest.ts";
-import { findSuite, readSuite, type Suite, suiteNames } from "../experiments/suite.ts";
-import { renderTable } from "../experiments/table.ts";
+import type { Suite } from "../experiments/suite.ts";
+import { findSuite, suiteNames } from "../experiments/suite-names.ts";
 import { looksLikePath, workloadCatalogue } from "../experiments/workloads.ts";
 import { PROFILE_NAMES } from "../sim/cpu/profiles/catalogue.ts";
 import type { Environment } from "./environment.ts";
@@ -32,11 +30,15 @@ export interface RunArguments extends GuestArguments {
 }
 
 export async function runCommand(options: RunArguments, environment: Environment): Promise<number> {
-  const suite = suiteFor(options);
+  const suite = await suiteFor(options);
   const points = expand(suite, { settings: settingsOf(options.set, PROFILE_NAMES) });
   const code = await environment.code();
   const outcomes = await runAll(points, options, code, environment);
 
+  // Read while no guest waits for it.
+  const { readResults, writeResults, writeWhole } = await import("../experiments/results-folder.ts");
+  const { renderTable } = await import("../experiments/table.ts");
+  const { drawFigures } = await import("../experiments/figures/draw.ts");
   const folder = options.out ?? join(environment.runs, suite.name);
   const written = writeResults(folder, suite, outcomes, code);
   const results = readResults(folder);
@@ -48,7 +50,7 @@ export async function runCommand(options: RunArguments, environment: Environment
 }
 
 /** The suite that a target and the options name. */
-function suiteFor(options: RunArguments): Suite {
+async function suiteFor(options: RunArguments): Promise<Suite> {
   const { target, profile, technique, repetitions } = options;
   const choices: Choices = {
     ...guestChoices(options),
@@ -57,7 +59,10 @@ function suiteFor(options: RunArguments): Suite {
     ...(repetitions === undefined ? {} : { repetitions }),
   };
   const path = findSuite(target);
-  if (path !== undefined) return chosen(readSuite(path), choices);
+  if (path !== undefined) {
+    const { readSuite } = await import("../experiments/suite.ts");
+    return chosen(readSuite(path), choices);
+  }
   if (/\.ya?ml$/.test(target)) throw new Problem("unknown-workload", `no suite file ${target}`);
   if (!looksLikePath(target)) checkTarget(target);
   return suiteOf(target, options["load-address"], choices);

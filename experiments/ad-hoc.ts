@@ -1,9 +1,9 @@
 /** Suites that nobody wrote down: one workload over what there is, and a written suite with some values replaced. */
 import { basename, extname } from "node:path";
 import { PROFILE_NAMES, profileNamed } from "../sim/cpu/profiles/catalogue.ts";
-import { checkProfile, type Suite } from "./suite.ts";
+import type { Suite } from "./suite.ts";
 import type { FigureName, Parameters } from "./suite-schema.ts";
-import { checkProcessor, parseCombination, TECHNIQUES } from "./techniques.ts";
+import { checkProcessor, checkProfile, parseCombination, TECHNIQUES } from "./techniques.ts";
 import { findWorkload } from "./workloads.ts";
 
 /** What the command line may say about a run; what is absent stays as it is. */

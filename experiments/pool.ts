@@ -18,8 +18,8 @@ export interface Executor {
   close(): Promise<void>;
 }
 
-/** The compiled worker. */
-export const WORKER_FILE = join(ROOT, "dist", "experiments", "worker.js");
+/** The compiled worker, in one file with what it needs (scripts/bundle.mjs). */
+export const WORKER_FILE = join(ROOT, "dist", "start", "worker.js");
 
 /** Worker threads that a suite uses when nothing is said: one for each processor. */
 export function defaultWorkers(): number {

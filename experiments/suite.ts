@@ -2,17 +2,17 @@
  * Suites: YAML read, checked and turned into what the runner needs. Whatever is wrong with one is said as
  * `file:line:column: what`, with a suggestion where there is one.
  */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { type Document, isMap, isNode, isScalar, LineCounter, type Node, parseDocument } from "yaml";
 import type { z } from "zod";
-import { PROFILE_NAMES, profileNamed } from "../sim/cpu/profiles/catalogue.ts";
-import { SUITES_FOLDER, shown } from "./paths.ts";
+import { profileNamed } from "../sim/cpu/profiles/catalogue.ts";
+import { shown } from "./paths.ts";
 import { asProblem, Problem, type ProblemKind } from "./problem.ts";
-import { hint, nearest } from "./suggest.ts";
+import { nearest } from "./suggest.ts";
 import { type FigureName, type Parameters, type SuiteFile, type SuiteRow, suiteSchema } from "./suite-schema.ts";
 import { checkParameter } from "./technique-parameters.ts";
-import { type Combination, checkProcessor, combination, techniqueNamed } from "./techniques.ts";
+import { type Combination, checkProcessor, checkProfile, combination, techniqueNamed } from "./techniques.ts";
 import { findWorkload, type Workload } from "./workloads.ts";
 
 export interface SuiteWorkload {
@@ -40,21 +40,6 @@ export interface Suite {
 }
 
 type Path = readonly (string | number)[];
-
-/** The path of a suite named by path or by the name of a file in experiments/suites; undefined when there is none. */
-export function findSuite(name: string): string | undefined {
-  const candidates = [resolve(name), join(SUITES_FOLDER, name), join(SUITES_FOLDER, `${name}.yaml`)];
-  const isSuite = (path: string) => /\.ya?ml$/.test(path) && existsSync(path) && statSync(path).isFile();
-  return candidates.find(isSuite);
-}
-
-/** Names of the suites that come with the project. */
-export function suiteNames(): readonly string[] {
-  return readdirSync(SUITES_FOLDER)
-    .filter((file) => file.endsWith(".yaml"))
-    .map((file) => basename(file, ".yaml"))
-    .sort();
-}
 
 /** Reads a suite file. Throws a Problem. */
 export function readSuite(path: string): Suite {
@@ -131,12 +116,6 @@ function resolveNames(suite: SuiteFile, at: (path: Path) => string, base: string
     ...(rows === undefined ? {} : { rows }),
     ...(notes === undefined ? {} : { notes }),
   };
-}
-
-/** Throws a Problem (`unknown-profile`) unless there is a profile of this name. */
-export function checkProfile(name: string): void {
-  if (PROFILE_NAMES.includes(name)) return;
-  throw new Problem("unknown-profile", `no processor profile "${name}"${hint(name, PROFILE_NAMES)}`);
 }
 
 /** The same point twice would be one point counted as two. */

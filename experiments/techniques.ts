@@ -2,6 +2,7 @@
  * Which technique runs over which memory model on which processor: the combinations that existed. All others are
  * refused with the reason.
  */
+import { PROFILE_NAMES } from "../sim/cpu/profiles/catalogue.ts";
 import type { Profile } from "../sim/cpu/profiles/profile.ts";
 import type { ParameterInfo } from "../sim/techniques/parameters.ts";
 import { Problem } from "./problem.ts";
@@ -121,6 +122,12 @@ export function parseCombination(text: string): Combination {
 /** Two combinations are one: the same technique, memory model and parameters. */
 export function sameCombination(a: Combination, b: Combination): boolean {
   return a.technique === b.technique && a.memory === b.memory && (a.variant ?? "") === (b.variant ?? "");
+}
+
+/** Throws a Problem (`unknown-profile`) unless there is a profile of this name. */
+export function checkProfile(name: string): void {
+  if (PROFILE_NAMES.includes(name)) return;
+  throw new Problem("unknown-profile", `no processor profile "${name}"${hint(name, PROFILE_NAMES)}`);
 }
 
 /** Throws a Problem (`impossible-combination`) when this processor never ran this technique. */

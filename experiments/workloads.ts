@@ -1,24 +1,17 @@
 /** Workloads by name (workloads/images/MANIFEST.json), or any image by its path. */
 import { existsSync, readFileSync } from "node:fs";
 import { basename, extname, join, resolve } from "node:path";
-import { z } from "zod";
 import { type Image, readImage } from "./images.ts";
 import { IMAGES_FOLDER } from "./paths.ts";
 import { Problem } from "./problem.ts";
 import { hint } from "./suggest.ts";
 
-const manifestSchema = z.object({
-  images: z.record(
-    z.string(),
-    z.object({
-      file: z.string(),
-      kind: z.enum(["nanobenchmark", "compute", "test", "bios"]),
-      description: z.string(),
-      memoryMb: z.number(),
-      regions: z.record(z.string(), z.string()),
-    }),
-  ),
-});
+/** What workloads/build.mjs writes. */
+interface Manifest {
+  readonly images: Readonly<
+    Record<string, Omit<Workload, "name" | "kind" | "path"> & { readonly file: string; readonly kind: string }>
+  >;
+}
 
 export type WorkloadKind = "nanobenchmark" | "compute" | "test" | "image";
 
@@ -37,9 +30,11 @@ export interface Workload {
 
 /** All workloads of the project, in the manifest's order; the BIOS is none. */
 export function workloadCatalogue(): readonly Workload[] {
-  const manifest = manifestSchema.parse(JSON.parse(readFileSync(join(IMAGES_FOLDER, "MANIFEST.json"), "utf8")));
-  return Object.entries(manifest.images).flatMap(([name, { file, kind, ...facts }]) =>
-    kind === "bios" ? [] : [{ name, kind, ...facts, path: join(IMAGES_FOLDER, file) }],
+  const manifest = JSON.parse(readFileSync(join(IMAGES_FOLDER, "MANIFEST.json"), "utf8")) as Manifest;
+  return Object.entries(manifest.images).flatMap(([name, { file, kind, description, memoryMb, regions }]) =>
+    kind === "bios"
+      ? []
+      : [{ name, kind: kind as WorkloadKind, description, memoryMb, regions, path: join(IMAGES_FOLDER, file) }],
   );
 }
 

@@ -46,7 +46,7 @@ beforeEach(() => {
     cpSync(join(root, path), join(project, path), { recursive: true });
   }
   mkdirSync(join(project, "node_modules"));
-  for (const name of ["typescript", "@typescript", "@types"]) {
+  for (const name of ["typescript", "@typescript", "@types", "rolldown", "@rolldown", "@oxc-project", "iced-x86"]) {
     symlinkSync(join(root, "node_modules", name), join(project, "node_modules", name), "junction");
   }
   write(
@@ -56,6 +56,7 @@ beforeEach(() => {
   );
   write("cli/main.ts", `import { greeting } from "./greeting.ts";\nconsole.log(greeting);\n`);
   write("cli/greeting.ts", `export const greeting: string = "hello";\n`);
+  write("experiments/worker.ts", "export const worker = 1;\n");
 });
 afterEach(() => rmSync(project, { recursive: true, force: true }));
 
@@ -96,6 +97,17 @@ test("a changed source is compiled again, other files stay, and what has no sour
   expect(readFileSync(join(project, "dist/cli/greeting.js"), "utf8")).toContain("good day");
   expect(statSync(join(project, "dist/cli/main.js")).mtimeMs).toBe(before);
   expect(existsSync(join(project, "dist/cli/unused.js"))).toBe(false);
+});
+
+test("a file that was changed and changed back is read again, and nothing is compiled", () => {
+  setup();
+  setup();
+  const text = readFileSync(join(project, "cli/greeting.ts"), "utf8");
+  write("cli/greeting.ts", text.replace("hello", "world"));
+  write("cli/greeting.ts", text);
+  expect(setup().stderr).toBe("");
+  write("cli/greeting.ts", text.replace("hello", "world"));
+  expect(setup().stderr).toBe("ringlab: compiling\n");
 });
 
 test("a type error is shown, and the compiled code of before stays", () => {

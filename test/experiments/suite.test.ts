@@ -6,7 +6,8 @@ import { describe, expect, test } from "vitest";
 import { ROOT, SUITES_FOLDER } from "../../experiments/paths.ts";
 import { commandLines, expand } from "../../experiments/point.ts";
 import { Problem } from "../../experiments/problem.ts";
-import { findSuite, parseSuite, readSuite, suiteNames } from "../../experiments/suite.ts";
+import { parseSuite, readSuite } from "../../experiments/suite.ts";
+import { findSuite, suiteNames } from "../../experiments/suite-names.ts";
 
 const good = `name: small
 profiles: [pentium4-672]
