@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { type Choices, chosen, suiteOf } from "../experiments/ad-hoc.ts";
 import { shown } from "../experiments/paths.ts";
 import { expand, type Point } from "../experiments/point.ts";
+import type { Executor } from "../experiments/pool.ts";
 import { Problem } from "../experiments/problem.ts";
 import { type Outcome, runPoints } from "../experiments/runner.ts";
 import { folderStore, type ResultStore, writeOnly } from "../experiments/store.ts";
@@ -87,18 +88,31 @@ async function runAll(
   const store = options.cache ? kept : writeOnly(kept);
   const executor = await environment.executor(options.workers);
   const progress = showProgress(points.length, environment);
+  const begin = performance.now();
   try {
-    return await stoppable(environment, async (signal) =>
+    const outcomes = await stoppable(environment, async (signal) =>
       runPoints(points, {
         ...{ store, executor, signal, code, verify: options.verify },
         onOutcome: (outcome) => progress.done(outcome),
         traceFile: (point) => traceFileFor(options.trace, point, points),
       }),
     );
+    progress.stop();
+    tellEffort(outcomes, executor, (performance.now() - begin) / 1e3, environment);
+    return outcomes;
   } finally {
     progress.stop();
     await executor.close();
   }
+}
+
+/** What the points took that were not known from before. */
+function tellEffort(outcomes: readonly Outcome[], executor: Executor, seconds: number, environment: Environment): void {
+  const simulated = outcomes.filter(({ cached }) => !cached).length;
+  const memory = executor.memoryMb?.();
+  if (simulated === 0 || memory === undefined) return;
+  const workers = `${executor.width} ${executor.width === 1 ? "worker" : "workers"} of ${memory} MB at most`;
+  environment.err(`ringlab: ${simulated} points in ${seconds.toFixed(1)} s, ${workers}\n`);
 }
 
 /** `exits.jsonl` for a single point; with more, the point's name goes before the extension. */

@@ -14,9 +14,14 @@ export interface Executor {
   readonly width: number;
   /** Runs one task. `onSerial` hears the guest's output as it comes. Rejects with a Problem or an Error. */
   run(task: Task, onSerial?: (text: string) => void): Promise<VerifiedResult>;
+  /** MB of the worker that was largest at the end of a task, its guest's memory included; absent when nobody knows. */
+  memoryMb?(): number;
   /** Stops at once, whatever is running. */
   close(): Promise<void>;
 }
+
+/** MB of JavaScript heap that a worker may have, beside its guest's memory; one that needs more dies, with its point. */
+const HEAP_LIMIT_MB = 512;
 
 /** The compiled worker, in one file with what it needs (scripts/bundle.mjs). */
 export const WORKER_FILE = join(ROOT, "dist", "start", "worker.js");
@@ -36,21 +41,23 @@ export function workerPool(workers: number, file: string = WORKER_FILE): Executo
     concurrentTasksPerWorker: 1,
     // A thread that is never idle-collected keeps its decoded code.
     idleTimeout: 60_000,
+    resourceLimits: { maxOldGenerationSizeMb: HEAP_LIMIT_MB },
   });
+  const memory = new Int32Array(new SharedArrayBuffer(4));
   // Thrown by a thread outside of any task (it is replaced); a task that it takes down is rejected by itself.
   pool.on("error", () => undefined);
   return {
     width: workers,
     async run(task, onSerial) {
       try {
-        if (onSerial === undefined) return (await pool.run({ task })) as VerifiedResult;
+        if (onSerial === undefined) return (await pool.run({ task, memory })) as VerifiedResult;
         const { port1, port2 } = new MessageChannel();
         const drained = new Promise<void>((resolve) => {
           port1.on("message", (text: string | null) => (text === null ? resolve() : onSerial(text)));
           port1.on("close", () => resolve());
         });
         try {
-          const result = (await pool.run({ task, serial: port2 }, { transferList: [port2] })) as VerifiedResult;
+          const result = (await pool.run({ task, serial: port2, memory }, { transferList: [port2] })) as VerifiedResult;
           await drained;
           return result;
         } finally {
@@ -60,6 +67,7 @@ export function workerPool(workers: number, file: string = WORKER_FILE): Executo
         throw asCrash(error);
       }
     },
+    memoryMb: () => Math.round(Atomics.load(memory, 0) / 1024),
     close: () => pool.destroy(),
   };
 }

@@ -4,14 +4,34 @@ import { simulate } from "./simulate.ts";
 import { runTask, type Task } from "./task.ts";
 import { simulateVerified, type VerifiedResult } from "./verify/sessions.ts";
 
-/** What piscina calls. The guest's serial output goes to `serial` as it comes; null says that there is no more. */
-export function work({ task, serial }: { task: Task; serial?: MessagePort }): VerifiedResult {
+export interface Work {
+  readonly task: Task;
+  /** Gets the guest's serial output as it comes; null says that there is no more. */
+  readonly serial?: MessagePort;
+  /** KB of the largest worker, shared by all. */
+  readonly memory: Int32Array;
+}
+
+/** What piscina calls. */
+export function work({ task, serial, memory }: Work): VerifiedResult {
   const run = task.verify === true ? simulateVerified : simulate;
-  if (serial === undefined) return runTask(task, run);
   try {
-    return runTask(task, run, (text) => serial.postMessage(text));
+    return runTask(task, run, serial && ((text) => serial.postMessage(text)));
   } finally {
-    serial.postMessage(null);
-    serial.close();
+    serial?.postMessage(null);
+    serial?.close();
+    noteMemory(memory);
+  }
+}
+
+/** This thread's heap and what hangs on it outside: the guest's memory above all. */
+function noteMemory(memory: Int32Array): void {
+  const { heapTotal, external } = process.memoryUsage();
+  const kilobytes = Math.ceil((heapTotal + external) / 1024);
+  // Somebody else's larger number may come between.
+  for (let most = Atomics.load(memory, 0); most < kilobytes; ) {
+    const found = Atomics.compareExchange(memory, 0, most, kilobytes);
+    if (found === most) return;
+    most = found;
   }
 }

@@ -23,7 +23,7 @@ import { fileURLToPath } from "node:url";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const at = (...parts) => join(root, ...parts);
 
-const sourceFolders = ["sim", "experiments", "cli", "types"];
+const sourceFolders = ["sim", "experiments", "cli", "bench", "types"];
 const buildInputs = ["package-lock.json", "tsconfig.json", "scripts/bundle.mjs"];
 const packageStamp = at("node_modules", ".ringlab-packages");
 const buildStamp = at("dist", ".ringlab-build");

@@ -193,3 +193,18 @@ test("stopping a run that is busy in a worker does not wait for it", async () =>
   );
   await expect(run).rejects.toThrow("interrupted: 0 of 16 points finished");
 });
+
+// --- with the real worker ---
+
+test("a worker tells how large it was, its guest's memory included", async () => {
+  const pool = workerPool(1);
+  try {
+    expect(pool.memoryMb?.()).toBe(0);
+    const { end } = await pool.run({ point: { ...(points[0] as Point), parameters: "iterations=1" } });
+    expect(end).toMatchObject({ kind: "exit", status: 0 });
+    expect(pool.memoryMb?.()).toBeGreaterThan(64);
+    expect(pool.memoryMb?.()).toBeLessThan(64 + 300);
+  } finally {
+    await pool.close();
+  }
+});
