@@ -272,6 +272,11 @@ export class Core {
     this.#enterDomain();
   }
 
+  /** Whether an event is being delivered. */
+  get delivering(): boolean {
+    return this.#events.delivering;
+  }
+
   /** Linear addresses at which the guest's code was entered lately, oldest first: block by block, or by instructions. */
   trail(): number[] {
     const count = Math.min(this.visits, TRAIL);

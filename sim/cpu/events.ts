@@ -29,6 +29,8 @@ const KIND_OF_TYPE = new Map(Object.entries(EVENT_TYPES).map(([kind, type]) => [
 export class EventDelivery {
   /** Delivers what it can as `deliver` does; the engine has one. */
   fast: { deliver(event: DeliveryEvent): boolean } | null = null;
+  /** A delivery is under way: what is stored now the hardware stores. */
+  delivering = false;
   readonly #state: CpuState;
   readonly #env: Environment;
   readonly #vmx: Vmx | null;
@@ -140,7 +142,9 @@ export class EventDelivery {
           instructionLength: isFromInstruction(event.kind) ? length : 0,
         });
       }
+      this.delivering = true;
       if (this.fast === null || !this.fast.deliver(event)) deliver(state, this.#env, event);
+      this.delivering = false;
       const outcome = signal.outcome;
       signal.outcome = OUTCOME.NONE;
       if (outcome === OUTCOME.NONE) {

@@ -36,6 +36,8 @@ export interface Translator {
   translationChanged(): void;
   /** The instruction at the guest's CS:EIP faulted in translated code, and is about to be emulated for this cause. */
   faulted(cause: string): void;
+  /** Whether the instruction at a linear address was emitted to store in the data page; for observers. */
+  emitsStore(address: number): boolean;
   counters(): Readonly<Record<string, number>>;
   save(): unknown;
   restore(saved: unknown): void;

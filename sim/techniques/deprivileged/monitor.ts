@@ -16,6 +16,7 @@ import { copyGuest } from "../guest-memory.ts";
 import type { GuestCpu, Technique, TechniqueLimits } from "../monitor.ts";
 import { runningFrame, takeRegisters, takeSegments } from "./arrival.ts";
 import { type DeprivilegedParts, WHERE } from "./parts.ts";
+import { RegionObserver } from "./region-observer.ts";
 import type { SavedDescriptors } from "./shadow-descriptors.ts";
 import { type DeprivilegedOptions, wire } from "./wiring.ts";
 import { WorldSwitch } from "./world-switch.ts";
@@ -156,6 +157,13 @@ export class DeprivilegedMonitor implements Technique {
   pause(): void {
     this.#parts.status.paused = true;
     this.#parts.core.requestStop();
+  }
+
+  /** Records who stores into the monitor's region from now on. */
+  observeRegion(): RegionObserver {
+    const { core, memory, region, translator } = this.#parts;
+    const emitsStore = translator === null ? null : (address: number): boolean => translator.emitsStore(address);
+    return new RegionObserver({ core, memory, region, pages: region.mappedPages, emitsStore });
   }
 
   /** IA32_APIC_BASE as the guest has set it. */

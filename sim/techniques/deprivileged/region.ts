@@ -64,6 +64,11 @@ export class MonitorRegion implements FramePool {
     return this.host(0) + (linear - REGION_BASE);
   }
 
+  /** Pages of the region that are mapped. */
+  get mappedPages(): number {
+    return REGION_PAGE.cache + this.#cachePages;
+  }
+
   get idt(): number {
     return regionAddress(REGION_PAGE.tables);
   }
@@ -109,7 +114,7 @@ export class MonitorRegion implements FramePool {
 
   build(): void {
     const memory = this.#memory;
-    for (let page = 0; page < REGION_PAGE.cache + this.#cachePages; page++) {
+    for (let page = 0; page < this.mappedPages; page++) {
       const entry = ((this.#first + page) << PAGE_SHIFT) | PTE | pageRights(page);
       memory.write32((this.tables.table << PAGE_SHIFT) + page * 4, entry);
       const [low, high] = this.tables.paeTables;
