@@ -191,7 +191,9 @@ export class Core {
       accounts: this.accounts,
     });
     this.vmx =
-      profile.vmx === null ? null : new Vmx({ state: this.state, memory: vmcsMemory(memory), profile, env: this.env });
+      profile.vmx === null
+        ? null
+        : new Vmx({ state: this.state, memory: new VmcsMemory(memory), profile, env: this.env });
     this.env.vmx = this.vmx;
     const policy = parts.engine ?? null;
     this.env.bulk = policy !== null;
@@ -835,18 +837,32 @@ function digits(value: number, count: number): string {
 }
 
 /** Memory as the VMX hardware sees it; its references are counted apart. */
-function vmcsMemory(memory: PhysicalMemory): {
-  read32(address: number): number;
-  write32(address: number, value: number): void;
-} {
-  return {
-    read32(address) {
-      memory.references[REASON.vmcs] = (memory.references[REASON.vmcs] as number) + 1;
-      return memory.contains(address, 4) ? memory.read32(address) >>> 0 : 0xffffffff;
-    },
-    write32(address, value) {
-      memory.references[REASON.vmcs] = (memory.references[REASON.vmcs] as number) + 1;
-      if (memory.contains(address, 4)) memory.write32(address, value);
-    },
-  };
+class VmcsMemory {
+  readonly #memory: PhysicalMemory;
+
+  constructor(memory: PhysicalMemory) {
+    this.#memory = memory;
+  }
+
+  get references(): number {
+    return this.#memory.references[REASON.vmcs] as number;
+  }
+
+  set references(count: number) {
+    this.#memory.references[REASON.vmcs] = count;
+  }
+
+  peek32(address: number): number {
+    return this.#memory.contains(address, 4) ? this.#memory.read32(address) >>> 0 : 0xffffffff;
+  }
+
+  read32(address: number): number {
+    this.#memory.countReference(REASON.vmcs);
+    return this.peek32(address);
+  }
+
+  write32(address: number, value: number): void {
+    this.#memory.countReference(REASON.vmcs);
+    if (this.#memory.contains(address, 4)) this.#memory.write32(address, value);
+  }
 }

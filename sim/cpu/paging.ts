@@ -56,6 +56,14 @@ class SideCounts {
   walks = 0;
 }
 
+/** A walk's context, whose root and PDPTEs follow the registers. */
+type Context = WalkContext & { root: number; pdptes: NonNullable<WalkContext["pdptes"]> };
+
+interface Ready {
+  readonly tables: Tables;
+  readonly context: Context;
+}
+
 /** CPUID.1:EDX bit 17. */
 const CPUID_PSE36 = 1 << 17;
 /** Words of the PDPTE registers. */
@@ -78,9 +86,12 @@ export class Paging implements TableMemory {
   readonly #onDataEvict: EvictionListener;
   readonly #pse36: boolean;
 
-  /** What walks are made with; rebuilt when the registers differ from those it was made of. */
-  #tables: Tables;
-  #context: WalkContext & { root: number };
+  readonly #physicalAddressBits: number;
+  /** What walks are made with, by the control bits that it depends on; a world switch goes from one to another. */
+  readonly #contexts: Ready[] = [];
+  /** The present one, with the registers that it was taken for. */
+  #tables!: Tables;
+  #context!: Context;
   #contextCr0 = 0;
   #contextCr3 = 0;
   #contextCr4 = 0;
@@ -115,8 +126,8 @@ export class Paging implements TableMemory {
     const instructionSeed = (parts.seed ^ 0x5bd1e995) >>> 0;
     this.instructionTlb = new Tlb(parts.profile.instructionTlb, instructionSeed, onInstructionEvict);
     this.#pse36 = ((parts.profile.cpuid[1]?.edx ?? 0) & CPUID_PSE36) !== 0;
-    this.#tables = tablesOf(PAGING_32, { physicalAddressBits: parts.profile.physicalAddressBits });
-    this.#context = this.#makeContext();
+    this.#physicalAddressBits = parts.profile.physicalAddressBits;
+    this.#takeContext();
   }
 
   /** Whether CR0.PG is set; `data` and `fetch` are asked only then. */
@@ -393,7 +404,7 @@ export class Paging implements TableMemory {
       state.cr4 !== this.#contextCr4 ||
       ((state.cr4 & CR4.PAE) !== 0 && this.#paeChanged())
     ) {
-      this.#context = this.#makeContext();
+      this.#takeContext();
     } else if (state.i32[CELL.cr3] !== this.#contextCr3) {
       this.#contextCr3 = state.i32[CELL.cr3] as number;
       this.#context.root = pageBase(state.get(CELL.cr3));
@@ -408,34 +419,45 @@ export class Paging implements TableMemory {
     return false;
   }
 
-  #makeContext(): WalkContext & { root: number } {
+  /** Takes the context that the registers ask for, made at its first use. */
+  #takeContext(): void {
     const state = this.#state;
-    const { physicalAddressBits, nxe: nxeBefore = false, pse: pseBefore = false } = this.#tables.features;
-    const pae = (state.cr4 & CR4.PAE) !== 0;
-    const pse = (state.cr4 & CR4.PSE) !== 0;
-    const nxe = (state.get(CELL.efer) & EFER.NXE) !== 0;
-    this.#contextCr0 = state.cr0;
+    const { cr0, cr4 } = state;
+    const pae = (cr4 & CR4.PAE) !== 0;
+    const pse = !pae && (cr4 & CR4.PSE) !== 0;
+    const nxe = pae && (state.get(CELL.efer) & EFER.NXE) !== 0;
+    const writeProtect = (cr0 & CR0.WP) !== 0;
+    const globalPages = (cr4 & CR4.PGE) !== 0;
+    this.#contextCr0 = cr0;
     this.#contextCr3 = state.i32[CELL.cr3] as number;
-    this.#contextCr4 = state.cr4;
+    this.#contextCr4 = cr4;
     this.#contextEfer = state.i32[CELL.efer] as number;
     this.#contextPdptes.set(state.i32.subarray(CELL.pdpte0, CELL.pdpte0 + PDPTE_WORDS));
-    if (pae) {
-      if (this.#tables.format !== PAGING_PAE || nxe !== nxeBefore) {
-        this.#tables = tablesOf(PAGING_PAE, { physicalAddressBits, nxe });
-      }
-    } else if (this.#tables.format !== PAGING_32 || pse !== pseBefore) {
-      this.#tables = tablesOf(PAGING_32, { physicalAddressBits, pse, pse36: this.#pse36 });
+    const index = (pae ? 1 : 0) | (pse ? 2 : 0) | (nxe ? 4 : 0) | (writeProtect ? 8 : 0) | (globalPages ? 16 : 0);
+    let known = this.#contexts[index];
+    if (known === undefined) {
+      const physicalAddressBits = this.#physicalAddressBits;
+      known = {
+        tables: pae
+          ? tablesOf(PAGING_PAE, { physicalAddressBits, nxe })
+          : tablesOf(PAGING_32, { physicalAddressBits, pse, pse36: this.#pse36 }),
+        context: {
+          root: 0,
+          writeProtect,
+          globalPages,
+          fetchInErrorCode: nxe,
+          pdptes: [],
+          memory: this,
+          reasons: FIRST_STAGE_REASONS,
+          secondStage: null,
+          result: this.#result,
+        },
+      };
+      this.#contexts[index] = known;
     }
-    return {
-      root: pageBase(state.get(CELL.cr3)),
-      writeProtect: (this.#contextCr0 & CR0.WP) !== 0,
-      globalPages: (this.#contextCr4 & CR4.PGE) !== 0,
-      fetchInErrorCode: pae && nxe,
-      ...(pae ? { pdptes: state.pdptes() } : {}),
-      memory: this,
-      reasons: FIRST_STAGE_REASONS,
-      secondStage: null,
-      result: this.#result,
-    };
+    known.context.root = pageBase(state.get(CELL.cr3));
+    if (pae) known.context.pdptes = state.pdptes();
+    this.#tables = known.tables;
+    this.#context = known.context;
   }
 }

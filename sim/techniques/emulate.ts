@@ -66,6 +66,8 @@ export function afterInstruction(state: CpuState, before: Before, rule: Partial<
 /** Slots of the cache of decoded instructions, which is mapped directly. */
 const DECODED_SLOTS = 4096;
 
+const RECENT_SLOTS = 1024;
+
 /** A decoded instruction: where its first byte is in guest-physical space, and for which mode. */
 interface Decoded {
   readonly address: number;
@@ -91,6 +93,8 @@ export class Emulator {
   readonly #ledger: Ledger;
   readonly #decoder: InstructionDecoder;
   readonly #profile: Profile;
+  /** What was lifted lately, by its bytes: for the simulator's speed, nothing that the monitor has or pays for. */
+  readonly #recent: ({ mode: number; bytes: Uint8Array; lifted: Lifted } | undefined)[] = new Array(RECENT_SLOTS);
   readonly #decoded: (Decoded | null)[] = new Array(DECODED_SLOTS).fill(null);
   #occupied = 0;
 
@@ -195,6 +199,19 @@ export class Emulator {
     return big | ((state.segmentRights(SEG.ss) & RIGHTS.DB) !== 0 ? 2 : 0);
   }
 
+  /** What the bytes that `#decode` has read are, if they were lifted lately for the same mode; null: not known. */
+  #recall(): Lifted | null {
+    const known = this.#recent[this.#recentSlot()];
+    if (known === undefined || known.mode !== this.#mode() || known.bytes.length > this.#bytes.length) return null;
+    for (let i = 0; i < known.bytes.length; i++) if (known.bytes[i] !== this.#bytes[i]) return null;
+    return known.lifted;
+  }
+
+  #recentSlot(): number {
+    const [first = 0, second = 0, third = 0] = this.#bytes;
+    return (first ^ (second << 2) ^ (third << 4)) & (RECENT_SLOTS - 1);
+  }
+
   /** Bytes that `#decode` has read. */
   #bytes: Uint8Array = new Uint8Array();
 
@@ -204,6 +221,8 @@ export class Emulator {
     const bits = (this.#mode() & 1) !== 0 ? 32 : 16;
     const room = PAGE_SIZE - pageOffset(linear);
     this.#bytes = this.#env.fetchBytes(physical, Math.min(room, MAX_INSTRUCTION_BYTES));
+    const known = this.#recall();
+    if (known !== null) return this.#inside(known.length) ? known : null;
     let outcome = this.#decoder.decode(this.#bytes, bits);
     if (outcome === "truncated" && room < MAX_INSTRUCTION_BYTES) {
       const second = this.#env.translate((linear + room) >>> 0, this.#access());
@@ -214,7 +233,12 @@ export class Emulator {
     }
     const length = outcome === "truncated" ? MAX_INSTRUCTION_BYTES : this.#decoder.instruction.length;
     if (!this.#inside(length)) return null;
-    if (outcome === "decoded") return this.#lifted(length);
+    if (outcome === "decoded") {
+      const lifted = this.#lifted(length);
+      if (lifted !== null)
+        this.#recent[this.#recentSlot()] = { mode: this.#mode(), bytes: this.#bytes.slice(0, length), lifted };
+      return lifted;
+    }
     raise(state, outcome === "undefined" ? VECTOR.UD : VECTOR.GP, outcome === "undefined" ? NO_ERROR_CODE : 0);
     return null;
   }

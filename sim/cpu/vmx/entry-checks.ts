@@ -8,10 +8,12 @@ import type { VmxCapabilities } from "../profiles/profile.ts";
 import { CELL, type CpuState, CR0, EFER } from "../state.ts";
 import { ENTRY_CONTROL, EVENT, EXIT_CONTROL, INTERRUPTION, PIN_BASED, PROCESSOR_BASED } from "./controls.ts";
 import { FIELD, type VmcsField } from "./fields.ts";
-import type { Vmcs } from "./vmcs.ts";
+import type { PhysicalMemory, Vmcs } from "./vmcs.ts";
 
 /** The fields that checks read: a VMCS, or a monitor's idea of what it would write to one. */
-export type CheckedFields = Pick<Vmcs, "get" | "getHigh" | "getAddress" | "pointer" | "memory">;
+export type CheckedFields = Pick<Vmcs, "get" | "masked" | "getHigh" | "getAddress" | "pointer"> & {
+  readonly memory: Pick<PhysicalMemory, "read32">;
+};
 
 /** What a check looks at. */
 export interface EntryContext {
@@ -227,9 +229,3 @@ export const HOST_CHECKS: readonly EntryCheck[] = [
 
 /** CR0 bits that are not checked in the guest, since entries do not load them (27.3.1.1). */
 export const GUEST_CR0_UNCHECKED = CR0.NW | CR0.CD;
-
-/** The first check of a list that fails, or null. */
-export function firstFailure(checks: readonly EntryCheck[], entry: EntryContext): EntryCheck | null {
-  for (const check of checks) if (!check.passes(entry)) return check;
-  return null;
-}

@@ -29,7 +29,7 @@ const PENDING_BS = 1 << 14;
 const PENDING_DEBUG_ZEROS = ~(0xf | (1 << 12) | PENDING_BS);
 
 const rflags = (e: EntryContext): number => e.vmcs.get(FIELD.guestRflags);
-const isV86 = (e: EntryContext): boolean => (rflags(e) & FLAG.VM) !== 0;
+const isV86 = (e: EntryContext): boolean => e.vmcs.masked(FIELD.guestRflags, FLAG.VM) !== 0;
 const selector = (e: EntryContext, n: number): number => e.vmcs.get(FIELD.guestSelectors[n] as VmcsField);
 const rights = (e: EntryContext, n: number): number => e.vmcs.get(FIELD.guestRights[n] as VmcsField);
 const limit = (e: EntryContext, n: number): number => e.vmcs.get(FIELD.guestLimits[n] as VmcsField);

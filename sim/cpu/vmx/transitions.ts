@@ -76,7 +76,11 @@ function leaveLongMode(state: CpuState): void {
 }
 
 /** The four page-directory-pointer-table entries at a value of CR3, as words; null if one of them is not valid. */
-export function pdptesInMemory(memory: PhysicalMemory, cr3: number, physicalAddressBits: number): number[] | null {
+export function pdptesInMemory(
+  memory: Pick<PhysicalMemory, "read32">,
+  cr3: number,
+  physicalAddressBits: number,
+): number[] | null {
   const table = pdptAddress(cr3);
   const words: number[] = [];
   for (let n = 0; n < PDPTE_COUNT; n++) {

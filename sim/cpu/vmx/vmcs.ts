@@ -14,6 +14,14 @@ export interface PhysicalMemory {
   write32(address: number, value: number): void;
 }
 
+/** The same, where references are counted. */
+export interface CountedMemory extends PhysicalMemory {
+  /** What `read32` would give, without being a reference of the processor's. */
+  peek32(address: number): number;
+  /** References so far. */
+  references: number;
+}
+
 /** "No VMCS": all ones in the SDM; not exact as a JavaScript number, so -1 here. */
 export const NO_POINTER = -1;
 
@@ -35,6 +43,11 @@ export class Vmcs {
   get(field: VmcsField): number {
     const value = this.memory.read32(this.pointer + field.offset) >>> 0;
     return field.width === "16-bit" ? value & 0xffff : value;
+  }
+
+  /** Some bits of the low 32 of a field. */
+  masked(field: VmcsField, mask: number): number {
+    return this.memory.read32(this.pointer + field.offset) & mask;
   }
 
   /** Bits 63:32 of a field, unsigned; 0 for 16-bit and 32-bit fields. */

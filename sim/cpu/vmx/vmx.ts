@@ -26,8 +26,9 @@ import {
   STATUS_FLAGS,
   VECTOR,
 } from "../state.ts";
+import { CheckMemo } from "./check-memo.ts";
 import { EVENT, EXIT_CONTROL, INTERRUPTION, PIN_BASED, PROCESSOR_BASED } from "./controls.ts";
-import { allowed, CONTROL_CHECKS, type EntryContext, firstFailure, HOST_CHECKS, injectionOf } from "./entry-checks.ts";
+import { allowed, CONTROL_CHECKS, type EntryContext, HOST_CHECKS, injectionOf } from "./entry-checks.ts";
 import { loadMsrs, performEntryFailure, performExit, type VmxHardware } from "./exit.ts";
 import {
   type ExceptionDetails,
@@ -46,7 +47,7 @@ import { cellMsrs, type MsrPort } from "./msr-lists.ts";
 import { type EntryControls, NonRoot } from "./non-root.ts";
 import { REASON, VM_ERROR } from "./reasons.ts";
 import { loadGuestState, loadPdpteRegisters } from "./transitions.ts";
-import { LAUNCH_STATE, NO_POINTER, type PhysicalMemory, Vmcs } from "./vmcs.ts";
+import { type CountedMemory, LAUNCH_STATE, NO_POINTER, Vmcs } from "./vmcs.ts";
 
 /** IA32_FEATURE_CONTROL: lock, and VMXON outside SMX (table 34-2). */
 const FEATURE_CONTROL_VMX = (1 << 0) | (1 << 2);
@@ -79,7 +80,7 @@ export interface SavedVmx {
 
 export interface VmxOptions {
   readonly state: CpuState;
-  readonly memory: PhysicalMemory;
+  readonly memory: CountedMemory;
   /** A profile with VMX capabilities. */
   readonly profile: Profile;
   readonly env: Environment;
@@ -105,6 +106,9 @@ export class Vmx implements VmxInstructions {
   readonly #vmcs: Vmcs;
   readonly #controls: NonRoot;
   readonly #entry: EntryContext;
+  readonly #controlChecks: CheckMemo;
+  readonly #hostChecks: CheckMemo;
+  readonly #guestChecks: CheckMemo;
   /** Physical address of the VMXON region; NO_POINTER outside VMX operation. */
   #vmxonPointer: number = NO_POINTER;
   #delivering: VmxEvent | null = null;
@@ -124,6 +128,9 @@ export class Vmx implements VmxInstructions {
       capabilities: profile.vmx,
       physicalAddressBits: profile.physicalAddressBits,
     };
+    this.#controlChecks = new CheckMemo(CONTROL_CHECKS, this.#entry, this.#vmcs, memory);
+    this.#hostChecks = new CheckMemo(HOST_CHECKS, this.#entry, this.#vmcs, memory);
+    this.#guestChecks = new CheckMemo(GUEST_CHECKS, this.#entry, this.#vmcs, memory);
   }
 
   /** Between VMXON and VMXOFF. */
@@ -313,7 +320,7 @@ export class Vmx implements VmxInstructions {
       this.#fail(error);
       return false;
     }
-    const guestFailure = firstFailure(GUEST_CHECKS, this.#entry);
+    const guestFailure = this.#guestChecks.firstFailure();
     if (guestFailure !== null) {
       this.failedCheck = guestFailure.name;
       this.#failEntry(entryFailure(REASON.entryFailureGuestState, guestFailure.qualification ?? 0));
@@ -346,12 +353,12 @@ export class Vmx implements VmxInstructions {
     const launched = this.#vmcs.launchState !== LAUNCH_STATE.clear;
     if (launch && launched) return VM_ERROR.vmlaunchNonClear;
     if (!launch && !launched) return VM_ERROR.vmresumeNonLaunched;
-    const controls = firstFailure(CONTROL_CHECKS, this.#entry);
+    const controls = this.#controlChecks.firstFailure();
     if (controls !== null) {
       this.failedCheck = controls.name;
       return VM_ERROR.invalidControls;
     }
-    const host = firstFailure(HOST_CHECKS, this.#entry);
+    const host = this.#hostChecks.firstFailure();
     if (host === null) return 0;
     this.failedCheck = host.name;
     return VM_ERROR.invalidHostState;

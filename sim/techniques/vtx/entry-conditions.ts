@@ -70,7 +70,7 @@ export class EntryConditions implements RunConditions {
 class IntendedVmcs implements CheckedFields {
   readonly pointer = NO_POINTER;
   /** Not looked at: the checks that read memory are of a link pointer, and of PDPTEs, which are the monitor's own. */
-  readonly memory = { read32: (): number => 0, write32: (): void => undefined };
+  readonly memory = { read32: (): number => 0 };
   readonly #virtual: CpuState;
 
   constructor(virtual: CpuState) {
@@ -91,6 +91,10 @@ class IntendedVmcs implements CheckedFields {
         return cell === undefined ? 0 : this.#virtual.get(cell);
       }
     }
+  }
+
+  masked(field: VmcsField, mask: number): number {
+    return this.get(field) & mask;
   }
 
   getHigh(field: VmcsField): number {

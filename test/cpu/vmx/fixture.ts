@@ -4,7 +4,7 @@ import { core2_e6700 } from "../../../sim/cpu/profiles/core2-e6700.ts";
 import type { CostName, Profile } from "../../../sim/cpu/profiles/profile.ts";
 import { CELL, CpuState, FLAG, GPR, OUTCOME, RIGHTS, SEG } from "../../../sim/cpu/state.ts";
 import { FIELD, type VmcsField } from "../../../sim/cpu/vmx/fields.ts";
-import { Vmcs } from "../../../sim/cpu/vmx/vmcs.ts";
+import { type CountedMemory, Vmcs } from "../../../sim/cpu/vmx/vmcs.ts";
 import { Vmx } from "../../../sim/cpu/vmx/vmx.ts";
 
 export const VMXON_REGION = 0x1000;
@@ -28,6 +28,7 @@ export interface Machine {
   readonly vmx: Vmx;
   /** Reads and writes fields of the region at VMCS directly, whatever the processor is doing. */
   readonly vmcs: Vmcs;
+  readonly memory: CountedMemory;
   readonly read: (address: number) => number;
   readonly write: (address: number, value: number) => void;
   /** Names of costs charged, in order; TLB flushes appear as "flush <scope>". */
@@ -36,7 +37,7 @@ export interface Machine {
 
 export function createMachine(profile: Profile = core2_e6700): Machine {
   const words = new Uint32Array(MEMORY_BYTES / 4);
-  const read = (address: number): number => words[address / 4] as number;
+  const peek = (address: number): number => words[address / 4] as number;
   const write = (address: number, value: number): void => {
     words[address / 4] = value;
   };
@@ -49,14 +50,25 @@ export function createMachine(profile: Profile = core2_e6700): Machine {
     attention: () => undefined,
     interruptsOpened: () => undefined,
   } as unknown as Environment;
-  const memory = { read32: read, write32: write };
+  const memory = {
+    references: 0,
+    peek32: peek,
+    read32: (address: number): number => {
+      memory.references++;
+      return peek(address);
+    },
+    write32: (address: number, value: number): void => {
+      memory.references++;
+      write(address, value);
+    },
+  };
   const vmx = new Vmx({ state, memory, profile, env });
   const vmcs = new Vmcs(memory);
   vmcs.pointer = VMCS;
   const revision = profile.vmx?.revision ?? 0;
   for (const region of [VMXON_REGION, VMCS, OTHER_VMCS]) write(region, revision);
   resetHost(state);
-  return { state, vmx, vmcs, read, write, log };
+  return { state, vmx, vmcs, memory, read: peek, write, log };
 }
 
 /** Registers of a host at CPL 0 that may execute VMXON. */
