@@ -17,7 +17,7 @@ export interface Choices {
   readonly maxCycles?: number;
 }
 
-/** A suite of one workload (name or path), on all profiles and techniques unless the choices say less. */
+/** A suite of one workload (name or path), on all profiles and the techniques that run any guest, unless the choices say less. */
 export function suiteOf(target: string, loadAddress: number | undefined, choices: Choices): Suite {
   const workload = findWorkload(target);
   const figures: FigureName[] = workload.kind === "nanobenchmark" ? ["nanobenchmarks", "accounts"] : ["accounts"];
@@ -26,7 +26,10 @@ export function suiteOf(target: string, loadAddress: number | undefined, choices
     name,
     title: `${name}: ${workload.description}`,
     profiles: PROFILE_NAMES,
-    techniques: TECHNIQUES.map(({ name: technique, memory }) => ({ technique, memory: memory[0] as string })),
+    techniques: TECHNIQUES.filter(({ onlyIfNamed }) => onlyIfNamed !== true).map(({ name: technique, memory }) => ({
+      technique,
+      memory: memory[0] as string,
+    })),
     workloads: [{ workload, parameters: {}, ...(loadAddress === undefined ? {} : { loadAddress }) }],
     ...{ repetitions: 1, seed: 1, guestMemoryMb: 64, maxCycles: 4e9, figures },
   };

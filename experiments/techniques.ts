@@ -15,6 +15,8 @@ export interface TechniqueInfo {
   readonly description: string;
   /** Memory models that it was combined with; the first is what is meant when none is named. */
   readonly memory: readonly string[];
+  /** Kernels do not survive it unless they are written so: it runs only where it is asked for. */
+  readonly onlyIfNamed?: boolean;
   /** What can be varied of it. */
   readonly parameters: readonly ParameterInfo[];
   /** Why a processor cannot run it, null when it can. */
@@ -35,6 +37,7 @@ export const TECHNIQUES: readonly TechniqueInfo[] = [
     title: "classical",
     description: "trap and emulate by de-privileging alone, which x86 does not allow: for kernels that survive it",
     memory: ["shadow"],
+    onlyIfNamed: true,
     parameters: [],
     missing: () => null,
   },

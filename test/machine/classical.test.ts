@@ -4,7 +4,13 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { SUITES_FOLDER } from "../../experiments/paths.ts";
 import { readSuite } from "../../experiments/suite.ts";
-import { account, boot, GUESTS, LIMIT, PROFILES, type Setup, text, verdict } from "./rig.ts";
+import { DeprivilegedMonitor } from "../../sim/techniques/deprivileged/monitor.ts";
+import { account, boot, GUESTS, LIMIT, PROFILES, type Rig, type Setup, text, verdict } from "./rig.ts";
+
+function monitorOf({ machine }: Rig): DeprivilegedMonitor {
+  if (machine.technique instanceof DeprivilegedMonitor) return machine.technique;
+  throw new Error("this machine's guest is not de-privileged");
+}
 
 /** Kernels that survive: they neither read nor restore what de-privileging changes. */
 const SURVIVORS = [
@@ -26,6 +32,24 @@ describe.each(PROFILES)("on %s", (profile) => {
     60_000,
   );
 });
+
+test.each(["t-paging", "t-pae", "kstorm"])(
+  "shadow tables of %s are what a naive derivation gives, after every seventh exit",
+  (guest) => {
+    let exits = 0;
+    const rig: Rig = boot({
+      ...{ technique: "classical", guest, pmapLayout: "shuffled" },
+      observer: {
+        exit() {
+          if (exits++ % 7 === 0) expect(monitorOf(rig).shadow.verify()).toEqual([]);
+        },
+      },
+    });
+    expect(rig.machine.run(3 * LIMIT)).toMatchObject({ kind: "exit", status: 0 });
+    expect(exits).toBeGreaterThan(100);
+  },
+  60_000,
+);
 
 test("a kernel that relies on POPF misbehaves, visibly", () => {
   const rig = boot({ technique: "classical", guest: "popf-kernel" });
