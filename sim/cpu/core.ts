@@ -11,7 +11,7 @@
 import type { Alarms } from "../clock.ts";
 import type { Account, Domain, Ledger } from "../ledger.ts";
 import { PAGE_SIZE, pageOffset } from "../memory/address.ts";
-import { type PhysicalMemory, REASON } from "../memory/physical.ts";
+import { type PhysicalMemory, RAM_OFFSET, REASON } from "../memory/physical.ts";
 import { Accounts } from "./accounts.ts";
 import type { Bus } from "./bus.ts";
 import { type Block, type BlockMode, CodeCache } from "./code-cache.ts";
@@ -852,13 +852,14 @@ class VmcsMemory {
     this.#memory.references[REASON.vmcs] = count;
   }
 
-  peek32(address: number): number {
-    return this.#memory.contains(address, 4) ? this.#memory.read32(address) >>> 0 : 0xffffffff;
+  view(address: number, words: number): Int32Array | null {
+    if (!this.#memory.contains(address, 4 * words)) return null;
+    return new Int32Array(this.#memory.buffer, RAM_OFFSET + address, words);
   }
 
   read32(address: number): number {
     this.#memory.countReference(REASON.vmcs);
-    return this.peek32(address);
+    return this.#memory.contains(address, 4) ? this.#memory.read32(address) >>> 0 : 0xffffffff;
   }
 
   write32(address: number, value: number): void {

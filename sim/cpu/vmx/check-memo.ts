@@ -2,47 +2,51 @@
  * The checks of a VM entry, made again only where something changed since they passed. A check is a function of what it
  * reads; which fields these are is heard while it is made, and a check none of whose fields has another value passes again.
  * Those that read memory or processor state are made each time. This is for the simulator's speed and decides nothing:
- * the first check of the list that fails is the one that is found, and references to the VMCS count as if all had been made.
+ * the first check of a list that fails is the one that is found, and references to the VMCS count as if all had been made.
  */
 import type { CpuState } from "../state.ts";
 import type { CheckedFields, EntryCheck, EntryContext } from "./entry-checks.ts";
 import type { VmcsField } from "./fields.ts";
 import type { CountedMemory, Vmcs } from "./vmcs.ts";
 
-/** Words of a VMCS region, some of them twice. */
-const MAX_WORDS = 1024;
+/** Words of a VMCS region that fields may be in. */
+const REGION_WORDS = 1024;
+
+/** Checks that have read certain bits of a word, as numbers. */
+interface Readers {
+  readonly mask: number;
+  readonly checks: Set<number>;
+}
 
 export class CheckMemo {
   readonly #checks: readonly EntryCheck[];
+  /** Number of the first check of each list, and of all. */
+  readonly #firsts: readonly number[];
   readonly #vmcs: Vmcs;
   readonly #memory: CountedMemory;
   readonly #heard: EntryContext;
-  /** Words of the VMCS of which some bits were read: where, which, as they were last seen, and the checks that read them. */
-  readonly #offsets = new Int32Array(MAX_WORDS);
-  readonly #masks = new Int32Array(MAX_WORDS);
-  readonly #values = new Int32Array(MAX_WORDS);
-  readonly #readers: Set<number>[] = [];
-  /** Numbers of these words by offset / 4: one for each mask. */
-  readonly #byOffset: number[][] = [];
-  /** By check: it has to be made. */
+  /** By check: it has to be made; it has to be made each time; references to the VMCS that it made. */
   readonly #stale: Uint8Array;
-  /** By check: it has read what is not a field. */
   readonly #always: Uint8Array;
-  /** By check: references to the VMCS that it made. */
   readonly #references: Uint16Array;
-  /** The VMCS that the values are of. */
-  #pointer: number;
+  /** The VMCS as it is, and where; null: there is nothing to compare with. */
+  #region: Int32Array | null = null;
+  #pointer = -1;
+  /** Its words as they were, as far as checks have read any, and who read them. */
+  readonly #values = new Int32Array(REGION_WORDS);
+  #words = 0;
+  readonly #readers: Readers[][] = [];
   /** The check that is being made. */
   #reader = 0;
 
-  constructor(checks: readonly EntryCheck[], entry: EntryContext, vmcs: Vmcs, memory: CountedMemory) {
-    this.#checks = checks;
+  constructor(lists: readonly (readonly EntryCheck[])[], entry: EntryContext, vmcs: Vmcs, memory: CountedMemory) {
+    this.#checks = lists.flat();
+    this.#firsts = [0, ...lists.map((_, n) => lists.slice(0, n + 1).flat().length)];
     this.#vmcs = vmcs;
     this.#memory = memory;
-    this.#pointer = vmcs.pointer;
-    this.#stale = new Uint8Array(checks.length).fill(1);
-    this.#always = new Uint8Array(checks.length);
-    this.#references = new Uint16Array(checks.length);
+    this.#stale = new Uint8Array(this.#checks.length);
+    this.#always = new Uint8Array(this.#checks.length);
+    this.#references = new Uint16Array(this.#checks.length);
     const unnoted = (): void => {
       this.#always[this.#reader] = 1;
     };
@@ -57,13 +61,36 @@ export class CheckMemo {
     };
   }
 
-  /** The first check that fails, or null. */
-  firstFailure(): EntryCheck | null {
-    this.#compare();
+  /** Finds the checks that have read something that has changed. To be called when an entry begins, before `firstFailure`. */
+  compare(): void {
+    const { pointer } = this.#vmcs;
+    if (pointer !== this.#pointer || this.#region === null) {
+      this.#pointer = pointer;
+      this.#region = this.#memory.view(pointer, REGION_WORDS);
+      if (this.#region !== null) this.#values.set(this.#region);
+      this.#stale.fill(1);
+      return;
+    }
+    const region = this.#region;
+    const values = this.#values;
+    for (let word = 0; word < this.#words; word++) {
+      const changed = (region[word] as number) ^ (values[word] as number);
+      if (changed === 0) continue;
+      values[word] = region[word] as number;
+      for (const { mask, checks } of this.#readers[word] ?? []) {
+        if ((changed & mask) === 0) continue;
+        for (const check of checks) this.#stale[check] = 1;
+      }
+    }
+  }
+
+  /** The first check of list `list` that fails, or null. */
+  firstFailure(list: number): EntryCheck | null {
     const memory = this.#memory;
+    const end = this.#firsts[list + 1] as number;
     let failure: EntryCheck | null = null;
     let saved = 0;
-    for (let n = 0; n < this.#checks.length && failure === null; n++) {
+    for (let n = this.#firsts[list] as number; n < end && failure === null; n++) {
       if (this.#stale[n] === 0) {
         saved += this.#references[n] as number;
         continue;
@@ -79,34 +106,21 @@ export class CheckMemo {
     return failure;
   }
 
-  /** Finds the checks that have read something that has changed since. */
-  #compare(): void {
-    const memory = this.#memory;
-    const { pointer } = this.#vmcs;
-    if (pointer !== this.#pointer) this.#stale.fill(1);
-    this.#pointer = pointer;
-    for (let word = 0; word < this.#readers.length; word++) {
-      const value = memory.peek32(pointer + (this.#offsets[word] as number)) | 0;
-      if (((value ^ (this.#values[word] as number)) & (this.#masks[word] as number)) === 0) continue;
-      this.#values[word] = value;
-      for (const reader of this.#readers[word] as Set<number>) this.#stale[reader] = 1;
-    }
-  }
-
   #note(offset: number, mask: number): void {
-    this.#byOffset[offset / 4] ??= [];
-    const here = this.#byOffset[offset / 4] as number[];
-    let word = here.find((known) => this.#masks[known] === mask);
-    if (word === undefined) {
-      word = this.#readers.length;
-      if (word === MAX_WORDS) throw new Error("the checks of a VM entry read more words than there is room for");
-      here.push(word);
-      this.#readers.push(new Set());
-      this.#offsets[word] = offset;
-      this.#masks[word] = mask;
-      this.#values[word] = this.#memory.peek32(this.#vmcs.pointer + offset);
+    const word = offset / 4;
+    if (word >= this.#words) {
+      // What has not been compared so far is as it is now.
+      if (this.#region !== null) this.#values.set(this.#region.subarray(this.#words, word + 1), this.#words);
+      this.#words = word + 1;
     }
-    (this.#readers[word] as Set<number>).add(this.#reader);
+    this.#readers[word] ??= [];
+    const readers = this.#readers[word] as Readers[];
+    let known = readers.find((each) => each.mask === mask);
+    if (known === undefined) {
+      known = { mask, checks: new Set() };
+      readers.push(known);
+    }
+    known.checks.add(this.#reader);
   }
 }
 

@@ -16,10 +16,10 @@ export interface PhysicalMemory {
 
 /** The same, where references are counted. */
 export interface CountedMemory extends PhysicalMemory {
-  /** What `read32` would give, without being a reference of the processor's. */
-  peek32(address: number): number;
   /** References so far. */
   references: number;
+  /** The memory itself, seen without any reference to it: `words` words from an address; null where there is none. */
+  view(address: number, words: number): Int32Array | null;
 }
 
 /** "No VMCS": all ones in the SDM; not exact as a JavaScript number, so -1 here. */

@@ -88,6 +88,9 @@ export interface VmxOptions {
   readonly msrs?: MsrPort;
 }
 
+/** Lists of checks, in their order. */
+const LIST = { controls: 0, host: 1, guest: 2 } as const;
+
 export class Vmx implements VmxInstructions {
   /** What the guest's instructions consult; null outside VMX non-root operation. */
   nonRoot: NonRoot | null = null;
@@ -106,9 +109,7 @@ export class Vmx implements VmxInstructions {
   readonly #vmcs: Vmcs;
   readonly #controls: NonRoot;
   readonly #entry: EntryContext;
-  readonly #controlChecks: CheckMemo;
-  readonly #hostChecks: CheckMemo;
-  readonly #guestChecks: CheckMemo;
+  readonly #checks: CheckMemo;
   /** Physical address of the VMXON region; NO_POINTER outside VMX operation. */
   #vmxonPointer: number = NO_POINTER;
   #delivering: VmxEvent | null = null;
@@ -128,9 +129,7 @@ export class Vmx implements VmxInstructions {
       capabilities: profile.vmx,
       physicalAddressBits: profile.physicalAddressBits,
     };
-    this.#controlChecks = new CheckMemo(CONTROL_CHECKS, this.#entry, this.#vmcs, memory);
-    this.#hostChecks = new CheckMemo(HOST_CHECKS, this.#entry, this.#vmcs, memory);
-    this.#guestChecks = new CheckMemo(GUEST_CHECKS, this.#entry, this.#vmcs, memory);
+    this.#checks = new CheckMemo([CONTROL_CHECKS, HOST_CHECKS, GUEST_CHECKS], this.#entry, this.#vmcs, memory);
   }
 
   /** Between VMXON and VMXOFF. */
@@ -320,7 +319,7 @@ export class Vmx implements VmxInstructions {
       this.#fail(error);
       return false;
     }
-    const guestFailure = this.#guestChecks.firstFailure();
+    const guestFailure = this.#checks.firstFailure(LIST.guest);
     if (guestFailure !== null) {
       this.failedCheck = guestFailure.name;
       this.#failEntry(entryFailure(REASON.entryFailureGuestState, guestFailure.qualification ?? 0));
@@ -353,12 +352,13 @@ export class Vmx implements VmxInstructions {
     const launched = this.#vmcs.launchState !== LAUNCH_STATE.clear;
     if (launch && launched) return VM_ERROR.vmlaunchNonClear;
     if (!launch && !launched) return VM_ERROR.vmresumeNonLaunched;
-    const controls = this.#controlChecks.firstFailure();
+    this.#checks.compare();
+    const controls = this.#checks.firstFailure(LIST.controls);
     if (controls !== null) {
       this.failedCheck = controls.name;
       return VM_ERROR.invalidControls;
     }
-    const host = this.#hostChecks.firstFailure();
+    const host = this.#checks.firstFailure(LIST.host);
     if (host === null) return 0;
     this.failedCheck = host.name;
     return VM_ERROR.invalidHostState;

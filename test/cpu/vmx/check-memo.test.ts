@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { core2_e6700 } from "../../../sim/cpu/profiles/core2-e6700.ts";
 import type { VmxCapabilities } from "../../../sim/cpu/profiles/profile.ts";
 import { CheckMemo } from "../../../sim/cpu/vmx/check-memo.ts";
-import { CONTROL_CHECKS, type EntryCheck, type EntryContext, HOST_CHECKS } from "../../../sim/cpu/vmx/entry-checks.ts";
+import { CONTROL_CHECKS, type EntryContext, HOST_CHECKS } from "../../../sim/cpu/vmx/entry-checks.ts";
 import { FIELD, type VmcsField } from "../../../sim/cpu/vmx/fields.ts";
 import { GUEST_CHECKS } from "../../../sim/cpu/vmx/guest-checks.ts";
 import { Vmcs } from "../../../sim/cpu/vmx/vmcs.ts";
@@ -35,7 +35,7 @@ test("the same check fails, and as many references are counted, whatever changes
       const machine = createMachine();
       const { memory, state } = machine;
       fillVmcs(machine);
-      const words = Array.from({ length: VMCS_BYTES / 4 }, (_, n) => memory.peek32(VMCS + 4 * n));
+      const words = Array.from({ length: VMCS_BYTES / 4 }, (_, n) => machine.read(VMCS + 4 * n));
       const fill = (region: number): void => {
         for (const [n, word] of words.entries()) machine.write(region + 4 * n, word);
       };
@@ -48,10 +48,8 @@ test("the same check fails, and as many references are counted, whatever changes
         physicalAddressBits: core2_e6700.physicalAddressBits,
       };
       vmcs.pointer = VMCS;
-      const lists = [CONTROL_CHECKS, HOST_CHECKS, GUEST_CHECKS].map((checks): [readonly EntryCheck[], CheckMemo] => [
-        checks,
-        new CheckMemo(checks, entry, vmcs, memory),
-      ]);
+      const lists = [CONTROL_CHECKS, HOST_CHECKS, GUEST_CHECKS];
+      const memo = new CheckMemo(lists, entry, vmcs, memory);
       for (const { field, bits, high, heal: healed, turn, threshold } of changes) {
         if (healed) fill(VMCS);
         if (turn) vmcs.pointer = vmcs.pointer === VMCS ? OTHER_VMCS : VMCS;
@@ -59,12 +57,13 @@ test("the same check fails, and as many references are counted, whatever changes
         const at = VMCS + field.offset + (high && field.width !== "16-bit" && field.width !== "32-bit" ? 4 : 0);
         // Addresses that the checks follow stay within the machine's memory.
         if (field !== FIELD.linkPointer && field !== FIELD.virtualApicAddress)
-          machine.write(at, memory.peek32(at) ^ bits);
-        for (const [checks, memo] of lists) {
+          machine.write(at, machine.read(at) ^ bits);
+        memo.compare();
+        for (const [list, checks] of lists.entries()) {
           const before = memory.references;
           const wanted = checks.find((check) => !check.passes(entry)) ?? null;
           const references = memory.references - before;
-          const found = memo.firstFailure();
+          const found = memo.firstFailure(list);
           expect(found?.name).toBe(wanted?.name);
           expect(memory.references - before - references).toBe(references);
           failures.add(wanted?.name ?? "none");

@@ -52,7 +52,7 @@ export function createMachine(profile: Profile = core2_e6700): Machine {
   } as unknown as Environment;
   const memory = {
     references: 0,
-    peek32: peek,
+    view: (address: number, length: number): Int32Array => new Int32Array(words.buffer, address, length),
     read32: (address: number): number => {
       memory.references++;
       return peek(address);
