@@ -215,7 +215,7 @@ export class Emulator {
   /** Bytes that `#decode` has read. */
   #bytes: Uint8Array = new Uint8Array();
 
-  /** In the processor's order: page faults of the bytes, the segment's limit, then what they are. */
+  /** In the processor's order: the segment's limit and page faults of each page's bytes, the limit of all of them, then what they are. */
   #decode(linear: number, physical: number): Lifted | null {
     const state = this.#state;
     const bits = (this.#mode() & 1) !== 0 ? 32 : 16;
@@ -225,6 +225,8 @@ export class Emulator {
     if (known !== null) return this.#inside(known.length) ? known : null;
     let outcome = this.#decoder.decode(this.#bytes, bits);
     if (outcome === "truncated" && room < MAX_INSTRUCTION_BYTES) {
+      // Bytes beyond the segment are not fetched: #GP comes before what their page would raise.
+      if (!this.#inside(room + 1)) return null;
       const second = this.#env.translate((linear + room) >>> 0, this.#access());
       if (second < 0) return null;
       const rest = this.#env.fetchBytes(second, MAX_INSTRUCTION_BYTES - room);
