@@ -70,6 +70,11 @@ export function profileSection(profile: Profile): CostSection {
     what: "the same of a monitor in its guest's address space (classical, bt)",
     value: profile.deprivilegedCpi,
   });
+  rows.push({
+    name: "translation",
+    what: "a binary translator, for each of its guest's instructions",
+    value: profile.translation,
+  });
   return {
     title: `${profile.name}: ${profile.title}`,
     text: [

@@ -4,6 +4,7 @@
  */
 import { PROFILE_NAMES } from "../sim/cpu/profiles/catalogue.ts";
 import type { Profile } from "../sim/cpu/profiles/profile.ts";
+import { BT_PARAMETERS } from "../sim/techniques/bt/parameters.ts";
 import type { ParameterInfo } from "../sim/techniques/parameters.ts";
 import { Problem } from "./problem.ts";
 import { hint } from "./suggest.ts";
@@ -39,6 +40,14 @@ export const TECHNIQUES: readonly TechniqueInfo[] = [
     memory: ["shadow"],
     onlyIfNamed: true,
     parameters: [],
+    missing: () => null,
+  },
+  {
+    name: "bt",
+    title: "BT",
+    description: "binary translation of kernel code, user code executed directly",
+    memory: ["shadow"],
+    parameters: BT_PARAMETERS,
     missing: () => null,
   },
   {

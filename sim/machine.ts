@@ -31,7 +31,9 @@ import { EXTENDED_BASE, FIRMWARE_SIZES, MemoryMap } from "./memory/memory-map.ts
 import { PhysicalMemory, type SavedMemory } from "./memory/physical.ts";
 import type { Observer } from "./observer.ts";
 import type { RunEnd } from "./result.ts";
-import type { BtParameters } from "./techniques/bt/parameters.ts";
+import { cacheBytes } from "./techniques/bt/cache.ts";
+import { BinaryTranslation } from "./techniques/bt/kernel-code.ts";
+import { BT_USUAL, type BtParameters } from "./techniques/bt/parameters.ts";
 import { DeprivilegedMonitor } from "./techniques/deprivileged/monitor.ts";
 import type { GuestCpu, Technique } from "./techniques/monitor.ts";
 import { Native } from "./techniques/native.ts";
@@ -52,7 +54,7 @@ const FIRST_GUEST_PAGE = 0;
 /** Interrupt command: fixed delivery, edge, to the local APIC itself (SDM vol. 3, 11.6.1). */
 const ICR_SELF = 0x0004_4000;
 
-export const TECHNIQUE_NAMES = ["native", "classical", "vtx"] as const;
+export const TECHNIQUE_NAMES = ["native", "classical", "bt", "vtx"] as const;
 export type TechniqueName = (typeof TECHNIQUE_NAMES)[number];
 
 export interface MachineOptions {
@@ -131,7 +133,9 @@ export class Machine {
     const { profile, board, guestBytes } = options;
     const virtual = options.technique !== "native";
     const guestPages = guestBytes / PAGE_SIZE;
-    const monitorPages = SHADOW_PAGES + (options.technique === "vtx" ? VTX_PAGES : REGION_PAGES);
+    const translation: BtParameters = { ...BT_USUAL, ...options.bt };
+    const cachePages = options.technique === "bt" ? Math.ceil(cacheBytes(translation) / PAGE_SIZE) : 0;
+    const monitorPages = SHADOW_PAGES + (options.technique === "vtx" ? VTX_PAGES : REGION_PAGES + cachePages);
     this.guestBytes = guestBytes;
     this.#profile = profile;
     const image = options.firmware ?? blankFirmware(guestBytes);
@@ -224,10 +228,10 @@ export class Machine {
         ? new VtxMonitor({ ...parts, emulateAlways: options.emulateAlways === true })
         : new DeprivilegedMonitor({
             ...parts,
-            name: "classical",
+            name: options.technique === "bt" ? "bt" : "classical",
             bus: this.#physicalBoard,
-            cachePages: 0,
-            translator: null,
+            cachePages,
+            translator: options.technique === "bt" ? (each) => new BinaryTranslation(each, translation) : null,
           });
     monitor.log.observer = options.observer ?? null;
     this.technique = monitor;

@@ -44,6 +44,8 @@ export class GuestMemory implements EmulationHost, ShadowHost {
   shadow: Shadow | null = null;
   /** Accesses to device memory and ports that were emulated. */
   deviceAccesses = 0;
+  /** Stores to pages that are traced or watched. */
+  tracedWrites = 0;
   readonly #parts: GuestMemoryParts;
 
   readonly watchedWrite?: (address: GuestPhysical, bytes: number) => void;
@@ -96,7 +98,9 @@ export class GuestMemory implements EmulationHost, ShadowHost {
       return;
     }
     this.#parts.memory.write(pmap.translate(located), bytes, value);
-    if (this.shadow?.isTraced(pageNumber(located)) === true) this.shadow.guestWrote(located as GuestPhysical, bytes);
+    if (this.shadow?.isTraced(pageNumber(located)) !== true) return;
+    this.tracedWrites++;
+    this.shadow.guestWrote(located as GuestPhysical, bytes);
   }
 
   readEntry(address: number): number {

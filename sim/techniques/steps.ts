@@ -110,6 +110,27 @@ export const MONITOR_STEPS = {
     instructions: 45,
     derivation: "one guest descriptor: unpack, test present, type and end, ring 0 to ring 1, cut the limit, pack",
   },
+  "unit-find": {
+    instructions: 45,
+    derivation: "look a translation unit up by guest EIP and code segment in a hash table of the translator's own",
+  },
+  "unit-recover": {
+    instructions: 60,
+    derivation:
+      "from an address in the translation cache to its unit and instruction, by a binary search of each; repairs",
+  },
+  "unit-patch": {
+    instructions: 50,
+    derivation: "chain a branch, fill a lookup entry, arm the end of a unit: compute, store, note what is to be undone",
+  },
+  "unit-drop": {
+    instructions: 120,
+    derivation: "drop a unit: out of the tables, and every branch that leads to it back to its call-out",
+  },
+  "virtual-state": {
+    instructions: 30,
+    derivation: "compare the virtual processor with what translated code's data page has of it; stores come on top",
+  },
   halt: { instructions: 120, derivation: "nothing runnable: find the next deadline, go idle" },
 } as const satisfies Record<string, Step>;
 export type MonitorStep = keyof typeof MONITOR_STEPS;

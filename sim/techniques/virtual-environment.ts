@@ -7,7 +7,7 @@
  */
 import { ACCESS, type Environment, FLUSH, type Intercepts, type VmxInstructions } from "../cpu/environment.ts";
 import type { CostName, Profile } from "../cpu/profiles/profile.ts";
-import { CELL, type CpuState, CR0, CR4, EFER, FLAG, raise, raisePageFault, VECTOR } from "../cpu/state.ts";
+import { CELL, type CpuState, CR0, CR4, EFER, FLAG, OUTCOME, raise, raisePageFault, VECTOR } from "../cpu/state.ts";
 import { dataBreakpoints, portBreakpoints } from "../cpu/system/breakpoints.ts";
 import { PAGE_SIZE, pageBase, pageOffset } from "../memory/address.ts";
 import { PAGING_32, PAGING_PAE, type Tables, tablesOf } from "../memory/page-tables.ts";
@@ -75,6 +75,8 @@ export class VirtualEnvironment implements Environment {
   #contextCr0 = 0;
   #contextCr3 = 0;
   #contextCr4 = 0;
+  /** The walk under way leaves A and D alone. */
+  #looksOnly = false;
 
   constructor(profile: Profile, state: CpuState, host: EmulationHost) {
     this.profile = profile;
@@ -107,6 +109,15 @@ export class VirtualEnvironment implements Environment {
     return result.pageBase + (linear % 2 ** result.pageShift);
   }
 
+  /** The same without a trace: -1 where there is no translation or no right; no flag is set in the guest's tables. */
+  find(linear: number, access: number): number {
+    this.#looksOnly = true;
+    const address = this.translate(linear, access);
+    this.#looksOnly = false;
+    if (address < 0) this.#state.signal.outcome = OUTCOME.NONE;
+    return address;
+  }
+
   #context(pae: boolean, nxe: boolean): WalkContext {
     const state = this.#state;
     const { cr0, cr4 } = state;
@@ -124,7 +135,9 @@ export class VirtualEnvironment implements Environment {
       memory: {
         // The second word of an entry comes with the first.
         readTable: (address, reason) => (reason < 0 ? host.readGuest(address, 4) : host.readEntry(address)),
-        updateTable: (address, value) => host.updateEntry(address, value),
+        updateTable: (address, value) => {
+          if (!this.#looksOnly) host.updateEntry(address, value);
+        },
       },
       reasons: FIRST_STAGE_REASONS,
       secondStage: null,

@@ -44,6 +44,7 @@ export function testProfile(options: { data?: TlbSide; instruction?: TlbSide; ps
     costs,
     monitorCpi: { value: 1, unit: "cycles/instruction", mark: "derived", source: "test" },
     deprivilegedCpi: { value: 1, unit: "cycles/instruction", mark: "derived", source: "test" },
+    translation: { value: 1, unit: "cycles/instruction", mark: "derived", source: "test" },
     vmx: null,
   };
 }

@@ -16,6 +16,7 @@ import {
 import { BT_USUAL, type BtParameters } from "../../sim/techniques/bt/parameters.ts";
 import { type CodeContext, type Repair, repair } from "../../sim/techniques/bt/translation.ts";
 import { Translator } from "../../sim/techniques/bt/translator.ts";
+import { CALL_OUT } from "../../sim/techniques/bt/unit-writer.ts";
 import { boot, LIMIT, PENTIUM4, type Rig, type Setup } from "../machine/rig.ts";
 
 const MEGABYTE = 2 ** 20;
@@ -96,7 +97,10 @@ export class ToyMonitor {
     this.#guestCells = new Map(GUEST_CELLS.map((cell) => [cell, state.get(cell)]));
     const { memory } = machine;
     this.cache = new TranslationCache({
-      port: { write: (offset, bytes) => memory.copyIn(CACHE + offset, bytes) },
+      port: {
+        place: (offset, bytes) => memory.copyIn(CACHE + offset, bytes),
+        patch: (offset, bytes) => memory.copyIn(CACHE + offset, bytes),
+      },
       options: parameters,
       onSource: (page, isSource) => {
         this.#word(PLACE.low + 4 * page, page * 4096 + PRESENT + USER + (isSource ? 0 : WRITABLE));
@@ -104,6 +108,7 @@ export class ToyMonitor {
       },
     });
     this.#setUp();
+    this.cache.begin();
   }
 
   #word(address: number, value: number): void {
@@ -328,7 +333,7 @@ export class ToyMonitor {
       this.#step();
       return;
     }
-    const arrival = this.cache.arrival(eip);
+    const arrival = this.cache.arrival(eip - CALL_OUT.length);
     if (arrival === undefined) throw new Error(`toy monitor: call-out from ${eip.toString(16)}`);
     this.#repair([]);
     this.#calledOut(arrival);

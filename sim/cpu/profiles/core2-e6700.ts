@@ -271,5 +271,10 @@ export const core2_e6700: Profile = {
     "the Pentium 4's, scaled as monitorCpi is; nothing is fitted here",
     "cycles/instruction",
   ),
+  translation: derived(
+    nearestTwelfth((pentium4_672.translation.value * 16) / 28),
+    "the Pentium 4's, scaled as monitorCpi is",
+    "cycles/instruction",
+  ),
   vmx: core2Capabilities,
 };

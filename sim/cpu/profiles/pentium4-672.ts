@@ -301,5 +301,6 @@ export const pentium4_672: Profile = {
     "fitted so that the call-out of RDTSC under binary translation takes 1 254: the one software number of that monitor",
     "cycles/instruction",
   ),
+  translation: published(2300, "AA06T-017", "of 64-bit code", "cycles/instruction"),
   vmx: pentium4Capabilities,
 };

@@ -265,6 +265,8 @@ export interface Profile {
   readonly monitorCpi: Sourced;
   /** The same of a monitor that runs its guest de-privileged, in the guest's own address space (classical, bt). */
   readonly deprivilegedCpi: Sourced;
+  /** Cycles that a binary translator takes for an instruction of its guest. */
+  readonly translation: Sourced;
   readonly vmx: VmxCapabilities | null;
 }
 

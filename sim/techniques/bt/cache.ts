@@ -7,7 +7,7 @@ import { pageNumber, pageOffset } from "../../memory/address.ts";
 import { CACHE_BASE, LOOKUP, LOOKUP_BYTES, lookupTable } from "./layout.ts";
 import type { BtParameters } from "./parameters.ts";
 import { SourceIndex } from "./source-index.ts";
-import { CacheStatistics } from "./statistics.ts";
+import { CacheStatistics, type SavedStatistics } from "./statistics.ts";
 import {
   type CallOut,
   type CodeContext,
@@ -20,7 +20,10 @@ import { CALL_OUT, word } from "./unit-writer.ts";
 
 /** Writes bytes of the cache; `offset` counts from CACHE_BASE. */
 export interface CachePort {
-  write(offset: number, bytes: Uint8Array): void;
+  /** A unit: what that costs is a part of translating it. */
+  place(offset: number, bytes: Uint8Array): void;
+  /** A few bytes of what is there. */
+  patch(offset: number, bytes: Uint8Array): void;
 }
 
 export interface Unit {
@@ -64,9 +67,39 @@ export interface TranslationCacheParts {
   readonly onSource?: (page: number, isSource: boolean) => void;
 }
 
+/** Units of one kind of code, by EIP; those that are not attached apart. */
+interface UnitsOfContext {
+  readonly context: CodeContext;
+  readonly units: Map<number, Unit>;
+  readonly detached: Map<number, Unit[]>;
+}
+
+/** The cache as plain data; its bytes are in memory. */
+export interface SavedCache {
+  readonly units: readonly {
+    readonly translation: Translation;
+    readonly offset: number;
+    readonly frames: readonly number[];
+    readonly outgoing: readonly number[];
+    readonly counted: readonly boolean[];
+    readonly armed: boolean;
+    readonly attached: boolean;
+    readonly dead: boolean;
+  }[];
+  readonly next: number;
+  readonly current: readonly (CodeContext | null)[];
+  readonly filled: readonly (readonly (readonly [offset: number, unit: number])[])[];
+  readonly statistics: SavedStatistics;
+}
+
 /** Units begin at multiples of this. */
 const ALIGNMENT = 16;
 const NO_ENTRY = (index: number): number => -(index + 1);
+
+/** Bytes of a cache and the tables in front of it. */
+export function cacheBytes({ cacheKb }: BtParameters): number {
+  return LOOKUP_BYTES + cacheKb * 1024;
+}
 
 export class TranslationCache {
   /** For each byte from CACHE_BASE on its class, as CodeClasses wants it. */
@@ -79,7 +112,9 @@ export class TranslationCache {
   readonly #image: Uint8Array;
   #units: Unit[] = [];
   #next = LOOKUP_BYTES;
-  readonly #contexts: { readonly context: CodeContext; readonly units: Map<number, Unit> }[] = [];
+  /** Memory is as it should be already. */
+  #silent = false;
+  readonly #contexts: UnitsOfContext[] = [];
   /** Context whose targets are in the lookup tables, by privilege; and which words of them are in use. */
   readonly #current: (CodeContext | null)[] = [null, null];
   readonly #filled: Map<number, Unit>[] = [new Map(), new Map()];
@@ -87,12 +122,22 @@ export class TranslationCache {
   constructor({ port, options, onSource }: TranslationCacheParts) {
     this.#port = port;
     this.#options = options;
-    this.#image = new Uint8Array(LOOKUP_BYTES + options.cacheKb * 1024);
+    this.#image = new Uint8Array(cacheBytes(options));
     this.classes = new Uint8Array(this.#image.length);
-    this.#source = new SourceIndex(onSource ?? (() => undefined));
+    this.#source = new SourceIndex((page, isSource) => {
+      if (!this.#silent) onSource?.(page, isSource);
+    });
+  }
+
+  /** Before anything runs: lookup tables in which nothing is found. */
+  begin(): void {
+    this.#emptyTables();
+  }
+
+  #emptyTables(): void {
     for (let table = 0; table < LOOKUP_BYTES; table += LOOKUP.bytes) {
       const tags = Int32Array.from({ length: LOOKUP.entries }, (_, index) => NO_ENTRY(index));
-      this.#write(table, new Uint8Array(tags.buffer));
+      this.#place(table, new Uint8Array(tags.buffer));
     }
   }
 
@@ -101,27 +146,29 @@ export class TranslationCache {
     return this.#image.length;
   }
 
-  #write(offset: number, bytes: Uint8Array): void {
+  #place(offset: number, bytes: Uint8Array): void {
     this.#image.set(bytes, offset);
-    this.#port.write(offset, bytes);
+    if (!this.#silent) this.#port.place(offset, bytes);
   }
 
   #writeWord(offset: number, value: number): void {
-    this.#write(offset, Uint8Array.from(word(value)));
+    const bytes = Uint8Array.from(word(value));
+    this.#image.set(bytes, offset);
+    if (!this.#silent) this.#port.patch(offset, bytes);
   }
 
-  #unitsOf(context: CodeContext): Map<number, Unit> {
+  #unitsOf(context: CodeContext): UnitsOfContext {
     let found = this.#contexts.find((each) => sameContext(each.context, context));
     if (found === undefined) {
-      found = { context, units: new Map() };
+      found = { context, units: new Map(), detached: new Map() };
       this.#contexts.push(found);
     }
-    return found.units;
+    return found;
   }
 
   /** The unit of the guest's code at `eip`. */
   lookup(eip: number, context: CodeContext): Unit | undefined {
-    return this.#unitsOf(context).get(eip);
+    return this.#unitsOf(context).units.get(eip);
   }
 
   /** The unit whose bytes are at a linear address. */
@@ -145,13 +192,12 @@ export class TranslationCache {
     return unit === undefined || point === undefined ? undefined : { unit, point };
   }
 
-  /** Who has executed INT E0h, by the address that it returns to; undefined when no unit has one there. */
-  arrival(returnAddress: number): Arrival | undefined {
-    const at = returnAddress - CALL_OUT.length;
-    const unit = this.find(at);
+  /** Who has executed the INT E0h at a linear address; undefined when no unit has one there. */
+  arrival(address: number): Arrival | undefined {
+    const unit = this.find(address);
     if (unit === undefined) return undefined;
     const { translation } = unit;
-    const offset = at - unit.address;
+    const offset = address - unit.address;
     if (unit.armed && offset === translation.boundary) {
       return { kind: "armed", unit, point: pointAt(translation, offset) as Point };
     }
@@ -164,16 +210,16 @@ export class TranslationCache {
     if (this.#next + translation.bytes.length > this.#image.length) this.flush();
     const offset = this.#next;
     this.#next = offset + Math.ceil(translation.bytes.length / ALIGNMENT) * ALIGNMENT;
-    const unit: Unit = {
-      ...{ translation, offset, address: CACHE_BASE + offset, frames },
-      ...{ incoming: new Set(), outgoing: translation.exits.map(() => null), entries: new Set() },
-      counted: translation.exits.map(() => false),
-      ...{ armed: false, attached: true, dead: false },
-    };
+    const unit = newUnit(
+      translation,
+      offset,
+      frames,
+      translation.exits.map(() => false),
+    );
     this.classes.set(translation.classes, offset);
-    this.#write(offset, translation.bytes);
+    this.#place(offset, translation.bytes);
     this.#units.push(unit);
-    this.#unitsOf(translation.context).set(translation.eip, unit);
+    this.#unitsOf(translation.context).units.set(translation.eip, unit);
     this.#source.add(unit, sourceRanges(unit));
     this.statistics.placed(translation, this.#next - LOOKUP_BYTES);
     return unit;
@@ -183,12 +229,16 @@ export class TranslationCache {
   chain(from: Unit, exit: DirectExit, to: Unit): void {
     const number = from.translation.exits.indexOf(exit);
     if (!this.#options.chaining || from.dead || to.dead || from.outgoing[number] !== null) return;
+    this.#link(from, number, to);
+    if (from.counted[number] === false) this.statistics.exitsChained++;
+    from.counted[number] = true;
+  }
+
+  #link(from: Unit, number: number, to: Unit): void {
     const chained: ChainedExit = { from, number, to };
     from.outgoing[number] = chained;
     to.incoming.add(chained);
-    this.#branch(from, exit, to.address);
-    if (from.counted[number] === false) this.statistics.exitsChained++;
-    from.counted[number] = true;
+    this.#branch(from, from.translation.exits[number] as DirectExit, to.address);
   }
 
   /** The direct branch whose call-out this is. */
@@ -239,15 +289,20 @@ export class TranslationCache {
     const current = this.#current[privilege] ?? null;
     if (!this.#options.returnLookup || to.dead || !to.attached) return;
     if (current === null || !sameContext(current, context)) return;
-    const table = lookupTable(site, context.cpl === 3);
-    const offset = table + 4 * (eip & 0xff);
-    const filled = this.#filled[privilege] as Map<number, Unit>;
+    this.#fill(lookupTable(site, context.cpl === 3) + 4 * (eip & 0xff), to);
+    this.statistics.targetsLearnt++;
+  }
+
+  /** Makes a unit the entry of a lookup table at an offset of the cache. */
+  #fill(offset: number, to: Unit): void {
+    const { eip, context } = to.translation;
+    const filled = this.#filled[privilegeOf(context)] as Map<number, Unit>;
     filled.get(offset)?.entries.delete(offset);
     filled.set(offset, to);
     to.entries.add(offset);
+    const table = offset - (offset % LOOKUP.bytes);
     this.#writeWord(table + LOOKUP.targets + 4 * (-eip & 0xff), to.address);
     this.#writeWord(offset, -eip);
-    this.statistics.targetsLearnt++;
   }
 
   /** The end of a unit calls the monitor instead, until `disarm`. */
@@ -261,11 +316,11 @@ export class TranslationCache {
     if (!unit.armed) return;
     unit.armed = false;
     const offset = unit.offset + unit.translation.boundary;
-    this.#port.write(offset, this.#image.slice(offset, offset + CALL_OUT.length));
+    this.#port.patch(offset, this.#image.slice(offset, offset + CALL_OUT.length));
   }
 
   #overlay({ offset, translation }: Unit): void {
-    this.#port.write(offset + translation.boundary, Uint8Array.from(CALL_OUT));
+    this.#port.patch(offset + translation.boundary, Uint8Array.from(CALL_OUT));
   }
 
   /** Drops the units that were made from any of `bytes` bytes at a guest-physical address; how many. */
@@ -276,8 +331,15 @@ export class TranslationCache {
     return units.length;
   }
 
+  /** Drops one unit: what it was made from is to be translated in another way. */
+  drop(unit: Unit): void {
+    if (!unit.dead) this.#drop(unit);
+  }
+
   #drop(unit: Unit): void {
     this.detach(unit);
+    const { eip, context } = unit.translation;
+    remove(this.#unitsOf(context).detached.get(eip) ?? [], unit);
     unit.dead = true;
     this.#source.remove(unit, sourceRanges(unit));
     for (const chained of unit.outgoing) if (chained !== null) this.#unchain(chained);
@@ -288,8 +350,9 @@ export class TranslationCache {
     if (!unit.attached) return;
     unit.attached = false;
     const { eip, context } = unit.translation;
-    const units = this.#unitsOf(context);
+    const { units, detached } = this.#unitsOf(context);
     if (units.get(eip) === unit) units.delete(eip);
+    detached.set(eip, [...(detached.get(eip) ?? []), unit]);
     for (const chained of [...unit.incoming]) this.#unchain(chained);
     const filled = this.#filled[privilegeOf(context)] as Map<number, Unit>;
     for (const offset of unit.entries) {
@@ -297,6 +360,21 @@ export class TranslationCache {
       this.#empty(offset);
     }
     unit.entries.clear();
+  }
+
+  /** A unit at `eip` that was detached, and whose source is where it was: `frameOf` tells the guest-physical page. */
+  revive(eip: number, context: CodeContext, frameOf: (linearPage: number) => number): Unit | undefined {
+    const { units, detached } = this.#unitsOf(context);
+    const candidates = detached.get(eip);
+    const unit = candidates?.find(({ translation, frames }) => {
+      const first = pageNumber(translation.source[0]);
+      return frames.every((frame, n) => frameOf(first + n) === frame);
+    });
+    if (candidates === undefined || unit === undefined) return undefined;
+    remove(candidates, unit);
+    unit.attached = true;
+    units.set(eip, unit);
+    return unit;
   }
 
   /** Drops everything. */
@@ -313,6 +391,90 @@ export class TranslationCache {
     this.#next = LOOKUP_BYTES;
     this.statistics.flushed();
   }
+
+  /** Units by number, for who keeps them in what he saves; -1 for one that has been flushed. */
+  numberOf(unit: Unit): number {
+    return this.#units.indexOf(unit);
+  }
+
+  numbered(n: number): Unit | null {
+    return this.#units[n] ?? null;
+  }
+
+  attached(): readonly Unit[] {
+    return this.#units.filter(({ attached }) => attached);
+  }
+
+  /** Guest-physical pages that are the source of translations. */
+  sourcePages(): readonly number[] {
+    return this.#source.pages();
+  }
+
+  save(): SavedCache {
+    const numbers = new Map(this.#units.map((unit, n) => [unit, n]));
+    const numberOf = (unit: Unit | undefined): number => (unit === undefined ? -1 : (numbers.get(unit) as number));
+    return {
+      units: this.#units.map(({ translation, offset, frames, outgoing, counted, armed, attached, dead }) => ({
+        ...{ translation, offset, frames, armed, attached, dead },
+        outgoing: outgoing.map((chained) => numberOf(chained?.to)),
+        counted: [...counted],
+      })),
+      next: this.#next,
+      current: [...this.#current],
+      filled: this.#filled.map((filled) => [...filled].map(([offset, unit]) => [offset, numberOf(unit)] as const)),
+      statistics: this.statistics.save(),
+    };
+  }
+
+  /** Takes up what `save` gave. Memory is restored by its owner, and so is what the source's pages are to others. */
+  restore(saved: SavedCache): void {
+    this.#silent = true;
+    this.flush();
+    this.#emptyTables();
+    const units = saved.units.map((each) => this.#restoreUnit(each));
+    for (const [n, { outgoing }] of saved.units.entries()) {
+      const from = units[n] as Unit;
+      for (const [number, target] of outgoing.entries()) {
+        if (target >= 0) this.#link(from, number, units[target] as Unit);
+      }
+    }
+    for (const [privilege, filled] of saved.filled.entries()) {
+      this.#current[privilege] = saved.current[privilege] ?? null;
+      for (const [offset, n] of filled) this.#fill(offset, units[n] as Unit);
+    }
+    for (const [n, { armed }] of saved.units.entries()) if (armed) (units[n] as Unit).armed = true;
+    this.#next = saved.next;
+    this.statistics.restore(saved.statistics);
+    this.#silent = false;
+  }
+
+  #restoreUnit({ translation, offset, frames, counted, attached, dead }: SavedCache["units"][number]): Unit {
+    const unit = newUnit(translation, offset, frames, [...counted]);
+    unit.attached = attached;
+    unit.dead = dead;
+    this.classes.set(translation.classes, offset);
+    this.#place(offset, translation.bytes);
+    this.#units.push(unit);
+    const { eip, context } = translation;
+    const { units, detached } = this.#unitsOf(context);
+    if (attached) units.set(eip, unit);
+    else if (!dead) detached.set(eip, [...(detached.get(eip) ?? []), unit]);
+    if (!dead) this.#source.add(unit, sourceRanges(unit));
+    return unit;
+  }
+}
+
+function newUnit(translation: Translation, offset: number, frames: readonly number[], counted: boolean[]): Unit {
+  return {
+    ...{ translation, offset, address: CACHE_BASE + offset, frames, counted },
+    ...{ incoming: new Set(), outgoing: translation.exits.map(() => null), entries: new Set() },
+    ...{ armed: false, attached: true, dead: false },
+  };
+}
+
+function remove(units: Unit[], unit: Unit): void {
+  const at = units.indexOf(unit);
+  if (at >= 0) units.splice(at, 1);
 }
 
 function privilegeOf({ cpl }: CodeContext): number {

@@ -13,6 +13,9 @@ import { fromSpill, GS, REG, SIZE, slotOperand, word } from "./unit-writer.ts";
 const SS = 0x36;
 const JECXZ = 0xe3;
 const JMP_SHORT = 0xeb;
+/** MOV AL, m8 and back. */
+const LOAD_AL = 0x8a;
+const STORE_AL = 0x88;
 const ECX = fromSpill(REG.ecx, 0);
 
 /** A sequence, or null when this form of the instruction has none. */
@@ -36,8 +39,8 @@ const SEQUENCES: ReadonlyMap<Mnemonic, Sequence> = new Map([
   [Mnemonic.Smsw, (guest) => () => storeWord(guest, controlSlot(0))],
   [Mnemonic.Mov, mov],
   [Mnemonic.Push, pushSelector],
-  [Mnemonic.In, kernel((guest) => port80(guest, Code.In_AL_imm8, 0x8a))],
-  [Mnemonic.Out, kernel((guest) => port80(guest, Code.Out_imm8_AL, 0x88))],
+  [Mnemonic.In, kernel((guest) => port80(guest, Code.In_AL_imm8, LOAD_AL))],
+  [Mnemonic.Out, kernel((guest) => port80(guest, Code.Out_imm8_AL, STORE_AL))],
 ]);
 
 /** What writes the sequence for an instruction; null when the monitor is needed. */
@@ -199,5 +202,6 @@ function pushSelector({ instruction, writer }: GuestInstruction): (() => void) |
 /** The register behind port 80h holds what was written to it last. */
 function port80({ instruction, writer }: GuestInstruction, code: Code, opcode: number): (() => void) | null {
   if (instruction.code !== code || instruction.immediate8 !== 0x80) return null;
-  return () => writer.emit(GS, opcode, ...slotOperand(REG.eax, DATA.port80));
+  const operation = [GS, opcode, ...slotOperand(REG.eax, DATA.port80)];
+  return () => (opcode === STORE_AL ? writer.emitStore(...operation) : writer.emit(...operation));
 }

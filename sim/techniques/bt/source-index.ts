@@ -58,6 +58,10 @@ export class SourceIndex<Owner> {
     return [...found];
   }
 
+  pages(): readonly number[] {
+    return [...this.#uses.keys()];
+  }
+
   clear(): void {
     const pages = [...this.#uses.keys()];
     this.#pages.clear();

@@ -1,6 +1,21 @@
 /** Counts of what has been translated, by name as tables and figures want them. All but the occupancy only grow. */
 import { CODE_CLASSES, type CodeClass, type Translation } from "./translation.ts";
 
+export type SavedStatistics = Pick<
+  CacheStatistics,
+  | "units"
+  | "bytesIn"
+  | "bytesOut"
+  | "exitsDirect"
+  | "exitsChained"
+  | "targetsLearnt"
+  | "invalidations"
+  | "flushes"
+  | "occupancy"
+  | "instructions"
+  | "bytes"
+>;
+
 export class CacheStatistics {
   units = 0;
   bytesIn = 0;
@@ -25,6 +40,18 @@ export class CacheStatistics {
     this.occupancy = occupancy;
     for (const each of CODE_CLASSES) this.instructions[each] += translation.instructions[each];
     for (const index of translation.classes) this.bytes[CODE_CLASSES[index] as CodeClass]++;
+  }
+
+  save(): SavedStatistics {
+    const { units, bytesIn, bytesOut, exitsDirect, exitsChained, targetsLearnt, invalidations, flushes } = this;
+    return {
+      ...{ units, bytesIn, bytesOut, exitsDirect, exitsChained, targetsLearnt, invalidations, flushes },
+      ...{ occupancy: this.occupancy, instructions: { ...this.instructions }, bytes: { ...this.bytes } },
+    };
+  }
+
+  restore(saved: SavedStatistics): void {
+    Object.assign(this, saved, { instructions: { ...saved.instructions }, bytes: { ...saved.bytes } });
   }
 
   flushed(): void {

@@ -46,6 +46,8 @@ export interface Point {
   readonly repairs: readonly Repair[];
   /** The guest is right after STI: no interrupt may be delivered here. */
   readonly shadow: boolean;
+  /** The instruction is the translator's own store to the data page. */
+  readonly stores: boolean;
 }
 
 /** Why a unit calls the monitor. */

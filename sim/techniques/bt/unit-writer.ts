@@ -102,7 +102,16 @@ export class UnitWriter {
 
   /** One instruction. */
   emit(...bytes: readonly number[]): void {
-    this.#points.push({ offset: this.offset, eip: this.#eip, repairs: this.#repairs, shadow: this.#shadow });
+    this.#instruction(bytes, false);
+  }
+
+  /** One instruction that stores in the data page. */
+  emitStore(...bytes: readonly number[]): void {
+    this.#instruction(bytes, true);
+  }
+
+  #instruction(bytes: readonly number[], stores: boolean): void {
+    this.#points.push({ offset: this.offset, eip: this.#eip, repairs: this.#repairs, shadow: this.#shadow, stores });
     for (const byte of bytes) {
       this.#bytes.push(byte);
       this.#classes.push(this.#class);
@@ -111,7 +120,7 @@ export class UnitWriter {
 
   /** MOV gs:[spill n], register. */
   spill(n: number, register: number): void {
-    this.emit(GS, 0x89, ...slotOperand(register, spillSlot(n)));
+    this.store(spillSlot(n), register);
   }
 
   /** MOV register, gs:[spill n]. */
@@ -126,12 +135,12 @@ export class UnitWriter {
 
   /** MOV gs:[slot], register. */
   store(slot: number, register: number): void {
-    this.emit(GS, 0x89, ...slotOperand(register, slot));
+    this.emitStore(GS, 0x89, ...slotOperand(register, slot));
   }
 
   /** MOV gs:[slot], value. */
   storeValue(slot: number, value: number): void {
-    this.emit(GS, 0xc7, ...slotOperand(0, slot), ...word(value));
+    this.emitStore(GS, 0xc7, ...slotOperand(0, slot), ...word(value));
   }
 
   /** A jump with an 8-bit displacement: JECXZ, JMP, LOOP. */

@@ -17,10 +17,13 @@ export class Completion {
     this.#parts = parts;
   }
 
-  /** The instruction at CS:EIP; its technique-neutral cause, or `otherwise` where it is just an instruction. */
-  instruction(otherwise: string): string {
+  /**
+   * The instruction at CS:EIP; its technique-neutral cause, or `otherwise` where it is just an instruction. `decoded`: a
+   * translator has decoded it before.
+   */
+  instruction(otherwise: string, decoded = false): string {
     const { emulator, guestMemory } = this.#parts;
-    guestMemory.do("decode");
+    guestMemory.do(decoded ? "decoded" : "decode");
     const lifted = emulator.fetch();
     if (lifted === null) {
       this.#signalled();

@@ -89,8 +89,8 @@ function softwareInterrupt(
   const { virtual, events, translator } = parts;
   arrival.makePrecise();
   if (arrival.translated && vector === CALL_OUT_VECTOR) {
-    const wish = (translator as NonNullable<typeof translator>).callOut(frame.eip);
-    const cause = wish.kind === "instruction" ? completion.instruction(wish.cause) : wish.cause;
+    const wish = (translator as NonNullable<typeof translator>).callOut(frame.eip - INT_BYTES);
+    const cause = wish.kind === "instruction" ? completion.instruction(wish.cause, true) : wish.cause;
     return { reason: "call-out", cause };
   }
   virtual.eip = (frame.eip - INT_BYTES) >>> 0;
@@ -119,9 +119,8 @@ function exception(
     case VECTOR.SS:
     case VECTOR.NP:
     case VECTOR.TS: {
-      const cause = completion.instruction("beyond-limit");
-      if (arrival.translated) translator?.faulted(cause);
-      return cause;
+      if (arrival.translated) translator?.faulted("beyond-limit");
+      return completion.instruction("beyond-limit");
     }
     case VECTOR.MF:
       // With the guest's CR0.NE clear the error goes another way, which the emulator's x87 knows.

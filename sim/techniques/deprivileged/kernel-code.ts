@@ -22,9 +22,12 @@ export interface Translator {
    * present CS:EIP goes on, or -1 where its code cannot be fetched. `pending`: an interrupt waits for IF.
    */
   enter(pending: boolean): number;
-  /** Makes `into` the guest's precise state where translated code stands at `eip` with the processor's registers in `into`. */
+  /**
+   * Makes `into` the guest's precise state where translated code is about to execute the instruction at `eip`, with the
+   * processor's registers in `into`.
+   */
   recover(eip: number, into: CpuState): void;
-  /** What the call-out that returns to `eip` wants; `recover` has been called. */
+  /** What the call-out at `eip` wants; `recover` has been called. */
   callOut(eip: number): CallOut;
   /** The guest's interrupt flag while translated code runs. */
   interruptFlag(): boolean;
@@ -32,8 +35,12 @@ export interface Translator {
   postpone(eip: number): boolean;
   /** Bytes of guest-physical memory that is watched have been written. */
   wrote(address: number, bytes: number): void;
+  /** INVLPG of a linear address. */
+  invalidated(linear: number): void;
   /** The guest's paging, segments or code may be other ones than when units were made. */
   translationChanged(): void;
+  /** Guest-physical pages may be other memory (gate A20). */
+  memoryChanged(): void;
   /** The instruction at the guest's CS:EIP faulted in translated code, and is about to be emulated for this cause. */
   faulted(cause: string): void;
   /** Whether the instruction at a linear address was emitted to store in the data page; for observers. */

@@ -212,6 +212,7 @@ export class DeprivilegedMonitor implements Technique {
     hardware.loseAll();
     descriptors.translationChanged();
     translator?.translationChanged();
+    translator?.memoryChanged();
     status.stale = true;
   }
 

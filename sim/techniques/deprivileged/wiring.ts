@@ -96,7 +96,10 @@ export function wire(given: DeprivilegedOptions): DeprivilegedParts {
     apicBaseChanged: () => undefined,
     now: () => ledger.clock.now,
     marker: (kind, number) => core.env.marker(kind, number),
-    pageInvalidated: (linear) => descriptors.invalidated(linear),
+    pageInvalidated: (linear) => {
+      descriptors.invalidated(linear);
+      translator?.invalidated(linear);
+    },
     watchedWrite: (address, bytes) => {
       descriptors.wrote(address, bytes);
       translator?.wrote(address, bytes);

@@ -24,7 +24,7 @@ import {
 } from "./arrival.ts";
 import { Completion } from "./completion.ts";
 import { type Arrival, handle } from "./handlers.ts";
-import { GATE, SELECTOR } from "./layout.ts";
+import { CALL_OUT_BYTES, CALL_OUT_VECTOR, GATE, SELECTOR } from "./layout.ts";
 import { type DeprivilegedParts, WHERE } from "./parts.ts";
 import { descriptorSegment } from "./truncate.ts";
 
@@ -131,7 +131,9 @@ export class WorldSwitch {
         const at = frame ?? { ...runningFrame(hardware), eip: virtual.eip, esp: virtual.get(GPR.esp) };
         takeRegisters(hardware, at, virtual);
         if (vector !== null && vector < 0x20) virtual.flags &= ~FLAG.RF;
-        if (status.translated) translator?.recover(at.eip, virtual);
+        // INT E0h itself is where translated code stands.
+        const eip = vector === CALL_OUT_VECTOR ? at.eip - CALL_OUT_BYTES : at.eip;
+        if (status.translated) translator?.recover(eip, virtual);
         else takeSegments(hardware, frame, status.loaded, descriptors, virtual);
       },
     };
@@ -300,7 +302,13 @@ export class WorldSwitch {
   #return(frame: Frame, restore: boolean): void {
     const { board, core, guestMemory, hardware, port, region, shadow, status, timer, virtual } = this.#parts;
     timer.arm(board.nextDeadline());
-    hardware.load(virtual.cr0, virtual.cr4, status.root, shadow.usesPae, virtual.getNumber(CELL.tscOffset) !== 0);
+    hardware.load(
+      virtual.cr0,
+      virtual.cr4,
+      status.root,
+      shadow.usesPae,
+      !status.translated && virtual.getNumber(CELL.tscOffset) !== 0,
+    );
     guestMemory.do("resume");
     const reload = restore && DATA_SEGMENTS.some((segment) => this.#differs(segment));
     let at = region.stackTop;

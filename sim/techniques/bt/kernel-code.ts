@@ -1,0 +1,459 @@
+/**
+ * A de-privileged guest's kernel as translated code: the translator, its cache and what both need of the monitor, behind
+ * the interface by which the monitor runs code that does not run as it stands (deprivileged/kernel-code.ts).
+ *
+ * The guest enters the cache at the unit of its CS:EIP, or behind the instruction that a unit had left to the monitor. What
+ * a call-out asked for is done when the guest next enters: by then it is known where it has gone.
+ */
+import { TICKS_PER_CYCLE } from "../../clock.ts";
+import {
+  BLOCKING,
+  CELL,
+  type CpuState,
+  FLAG,
+  gprCell,
+  RIGHTS,
+  SEG,
+  STATUS_FLAGS,
+  selectorCell,
+  X87,
+} from "../../cpu/state.ts";
+import type { Account } from "../../ledger.ts";
+import { PAGE_SHIFT, pageNumber, pageOffset } from "../../memory/address.ts";
+import type { Translator as KernelTranslator, CallOut as Wish } from "../deprivileged/kernel-code.ts";
+import { REGION_PAGE } from "../deprivileged/layout.ts";
+import type { TranslatorParts } from "../deprivileged/wiring.ts";
+import { Adaptation, type FaultKind, type SavedAdaptation } from "./adaptation.ts";
+import { type SavedCache, TranslationCache, type Unit } from "./cache.ts";
+import { CACHE_BASE, DATA } from "./layout.ts";
+import type { BtParameters } from "./parameters.ts";
+import { SourcePages } from "./source-pages.ts";
+import { type CallOut, CODE_CLASSES, type CodeContext, repair, sameContext } from "./translation.ts";
+import { Translator } from "./translator.ts";
+import { VirtualData } from "./virtual-data.ts";
+
+/** What the last call-out or fault leaves to do at the next entry. */
+interface Unfinished {
+  /** Unit and call-out that the guest came from; its direct branch is chained, its indirect one remembered. */
+  from: { readonly unit: Unit; readonly callOut: CallOut } | null;
+  /** Linear address of an instruction that faulted, and its cause; of one that was adapted, and what there was before. */
+  fault: { readonly unit: Unit; readonly linear: number; readonly cause: string } | null;
+  adapted: { readonly unit: Unit; readonly linear: number; readonly traced: number; readonly device: number } | null;
+  /** A source of translations has been written since. */
+  codeWritten: boolean;
+}
+
+interface SavedTranslation {
+  readonly cache: SavedCache;
+  readonly source: ReturnType<SourcePages["save"]>;
+  readonly adaptation: SavedAdaptation;
+  readonly begun: boolean;
+  /** Units by number; -1 for none. */
+  readonly armed: number;
+  readonly stoppedIn: number;
+  readonly from: { readonly unit: number; readonly callOut: CallOut } | null;
+  readonly fault: { readonly unit: number; readonly linear: number; readonly cause: string } | null;
+  readonly adapted: {
+    readonly unit: number;
+    readonly linear: number;
+    readonly traced: number;
+    readonly device: number;
+  } | null;
+  readonly codeWritten: boolean;
+}
+
+const POST_PORT = 0x80;
+const CAUSES: Readonly<Record<CallOut["kind"], string>> = {
+  translate: "translate",
+  lookup: "indirect-branch",
+  instruction: "instruction",
+  pending: "pending-interrupt",
+};
+
+export class BinaryTranslation implements KernelTranslator {
+  readonly #parts: TranslatorParts;
+  readonly #options: BtParameters;
+  readonly #translator: Translator;
+  readonly #cache: TranslationCache;
+  readonly #data: VirtualData;
+  readonly #source: SourcePages;
+  readonly #adaptation: Adaptation;
+  readonly #translating: Account;
+  readonly #sourcePages = new Set<number>();
+  readonly #unfinished: Unfinished = { from: null, fault: null, adapted: null, codeWritten: false };
+  #armed: Unit | null = null;
+  /** The unit that the guest has left last. */
+  #stoppedIn: Unit | null = null;
+  #begun = false;
+
+  constructor(parts: TranslatorParts, options: BtParameters) {
+    const { core, ledger, memory, region, port, env } = parts;
+    this.#parts = parts;
+    this.#options = options;
+    this.#translator = new Translator(core.env.profile, options);
+    const first = region.host(REGION_PAGE.cache);
+    this.#cache = new TranslationCache({
+      port: {
+        place: (offset, bytes) => memory.copyIn(first + offset, bytes),
+        patch: (offset, bytes) => this.#patch(first + offset, bytes),
+      },
+      options,
+      onSource: (page, isSource) => this.#onSource(page, isSource),
+    });
+    this.#data = new VirtualData(memory, port, region.host(REGION_PAGE.data));
+    this.#source = new SourcePages(env, this.#cache);
+    this.#adaptation = new Adaptation(options.adaptation);
+    this.#translating = ledger.account("monitor", "service:translate");
+    core.code.classes = {
+      first,
+      classes: this.#cache.classes,
+      accounts: CODE_CLASSES.map((name) => ({
+        kernel: ledger.account("guest-kernel", name),
+        user: ledger.account("guest-user", name),
+      })),
+    };
+  }
+
+  runs(cpl: number): boolean {
+    return cpl !== 3 || this.#options.user === "translate";
+  }
+
+  obstacle(): string | null {
+    return null;
+  }
+
+  // ---- into the cache ----
+
+  enter(pending: boolean): number {
+    const { virtual, guestMemory } = this.#parts;
+    if (!this.#begun) this.#begin();
+    this.#settle();
+    this.#source.verify();
+    const context = contextOf(virtual);
+    const address = this.#resumed(context) ?? this.#unitAt(context);
+    if (address < 0) return -1;
+    if (this.#armed !== null) this.#cache.disarm(this.#armed);
+    this.#armed = null;
+    this.#cache.use(context);
+    guestMemory.do("virtual-state");
+    this.#data.publish(virtual, pending);
+    this.#data.write(DATA.port80, this.#parts.board.readPort(POST_PORT, 1));
+    return address;
+  }
+
+  #begin(): void {
+    this.#begun = true;
+    this.#cache.begin();
+    this.#data.begin();
+  }
+
+  /** Where the unit goes on from which the guest came, if it has done its instruction and nothing else. */
+  #resumed(context: CodeContext): number | null {
+    const from = this.#unfinished.from;
+    if (from === null) return null;
+    const { unit, callOut } = from;
+    if (callOut.resume < 0 || !unit.attached || this.#parts.virtual.eip !== (callOut.eip + callOut.length) >>> 0)
+      return null;
+    if (!sameContext(context, unit.translation.context)) return null;
+    this.#unfinished.from = null;
+    return unit.address + callOut.resume;
+  }
+
+  /** Address of the unit at CS:EIP, translated if need be; -1 where there is no code. */
+  #unitAt(context: CodeContext): number {
+    const { virtual, guestMemory } = this.#parts;
+    guestMemory.do("unit-find");
+    const { from } = this.#unfinished;
+    this.#unfinished.from = null;
+    const unit = this.#cache.lookup(virtual.eip, context) ?? this.#revived(context) ?? this.#translate(context);
+    if (unit === null) return -1;
+    if (from !== null) this.#connect(from.unit, from.callOut, unit);
+    return unit.address;
+  }
+
+  #connect(from: Unit, callOut: CallOut, to: Unit): void {
+    const { guestMemory } = this.#parts;
+    if (callOut.kind === "translate") {
+      const exit = this.#cache.exitOf(from, callOut);
+      if (exit === undefined || from.dead || exit.target !== to.translation.eip) return;
+      if (!this.#options.chaining || !sameContext(from.translation.context, to.translation.context)) return;
+      guestMemory.do("unit-patch");
+      this.#cache.chain(from, exit, to);
+    } else if (callOut.kind === "lookup" && this.#options.returnLookup) {
+      guestMemory.do("unit-patch");
+      this.#cache.use(to.translation.context);
+      this.#cache.learn(callOut.eip, to);
+    }
+  }
+
+  #revived(context: CodeContext): Unit | null {
+    const user = context.cpl === 3;
+    const unit = this.#cache.revive(this.#parts.virtual.eip, context, (page) => this.#source.find(page, user));
+    if (unit === undefined) return null;
+    this.#source.add(unit);
+    return unit;
+  }
+
+  #translate(context: CodeContext): Unit | null {
+    const { virtual, ledger, port, memory, guestMemory, core } = this.#parts;
+    const { service } = port;
+    port.service = this.#translating;
+    const user = context.cpl === 3;
+    const pages = new Map<number, number>();
+    const fetch = (linear: number): number | null => {
+      const page = pageNumber(linear);
+      let frame = pages.get(page);
+      if (frame === undefined) {
+        frame = this.#source.find(page, user);
+        pages.set(page, frame);
+      }
+      const host = frame < 0 ? -1 : guestMemory.hostFrame(frame);
+      return host < 0 ? null : memory.read8((host << PAGE_SHIFT) + pageOffset(linear));
+    };
+    const linear = (eip: number): number => (context.codeBase + eip) >>> 0;
+    const translation = this.#translator.translate(virtual.eip, context, fetch, (eip) =>
+      this.#adaptation.form(linear(eip)),
+    );
+    if (translation !== null) {
+      const count = Object.values(translation.instructions).reduce((sum, each) => sum + each, 0);
+      const ticks = Math.round(core.env.profile.translation.value * TICKS_PER_CYCLE) * count;
+      ledger.charge(this.#translating, ticks, "translate");
+    }
+    let unit: Unit | null = null;
+    if (translation !== null) {
+      const [first, length] = translation.source;
+      const frames: number[] = [];
+      for (let page = pageNumber(first); length > 0 && page <= pageNumber(first + length - 1); page++) {
+        frames.push(pages.get(page) as number);
+      }
+      const { flushes } = this.#cache.statistics;
+      unit = this.#cache.place(translation, frames);
+      if (this.#cache.statistics.flushes !== flushes) this.#source.clear();
+      this.#source.add(unit);
+    }
+    port.service = service;
+    return unit;
+  }
+
+  // ---- out of the cache ----
+
+  recover(eip: number, into: CpuState): void {
+    const found = this.#cache.recover(eip);
+    if (found === undefined) throw new Error(`bt: no instruction at ${eip.toString(16)} in the translation cache`);
+    const { unit, point } = found;
+    const stored = new Map<number, number>();
+    const load = (slot: number): number => stored.get(slot) ?? this.#data.peek(slot);
+    repair(point.repairs, {
+      register: (n) => into.get(gprCell(n)),
+      setRegister: (n, value) => into.set(gprCell(n), value),
+      setStatusFlags: (lahf, overflow) => {
+        const status = (lahf & STATUS_FLAGS & ~FLAG.OF) | (overflow ? FLAG.OF : 0);
+        into.flags = (into.flags & ~STATUS_FLAGS) | status;
+      },
+      load,
+      store: (slot, value) => stored.set(slot, value >>> 0),
+    });
+    into.eip = point.eip;
+    into.flags = load(DATA.ifDelta) === 0 ? into.flags | FLAG.IF : into.flags & ~FLAG.IF;
+    if (point.shadow) into.set(CELL.interruptibility, into.get(CELL.interruptibility) | BLOCKING.STI);
+    this.#correctX87(into);
+    this.#takePort80();
+    if (into !== this.#parts.virtual) return;
+    this.#stoppedIn = unit;
+    this.#parts.guestMemory.do("unit-recover");
+  }
+
+  /** What the guest wrote to port 80h in the cache is the virtual board's to know. */
+  #takePort80(): void {
+    const { board } = this.#parts;
+    const code = this.#data.peek(DATA.port80) & 0xff;
+    if (board.readPort(POST_PORT, 1) !== code) board.writePort(POST_PORT, 1, code);
+  }
+
+  /** The address of the last x87 instruction is the guest's, not the cache's. */
+  #correctX87(into: CpuState): void {
+    const pointer = into.get(X87.instructionOffset);
+    if (pointer < CACHE_BASE) return;
+    const found = this.#cache.recover(pointer);
+    if (found === undefined) return;
+    into.set(X87.instructionOffset, found.point.eip);
+    into.set(X87.instructionSelector, into.get(selectorCell(SEG.cs)));
+  }
+
+  callOut(eip: number): Wish {
+    this.#settle();
+    const arrival = this.#cache.arrival(eip);
+    if (arrival === undefined) throw new Error(`bt: no call-out at ${eip.toString(16)}`);
+    if (arrival.kind === "armed") return { kind: "resume", cause: "unit-end" };
+    const { unit, callOut } = arrival;
+    this.#unfinished.from = { unit, callOut };
+    if (callOut.adapted) {
+      const { guestMemory } = this.#parts;
+      this.#unfinished.adapted = {
+        ...{ unit, linear: linearOf(unit, callOut.eip) },
+        ...{ traced: guestMemory.tracedWrites, device: guestMemory.deviceAccesses },
+      };
+    }
+    const emulated = callOut.kind === "instruction" || callOut.kind === "lookup";
+    return { kind: emulated ? "instruction" : "resume", cause: CAUSES[callOut.kind] };
+  }
+
+  interruptFlag(): boolean {
+    const enabled = this.#data.read(DATA.ifDelta) === 0;
+    if (!enabled) this.#data.write(DATA.pending, 1);
+    return enabled;
+  }
+
+  postpone(eip: number): boolean {
+    const found = this.#cache.recover(eip);
+    if (found === undefined) return false;
+    const { unit, point } = found;
+    if (point.offset === 0 || point.offset === unit.translation.boundary) return false;
+    if (this.#armed === unit) return true;
+    if (this.#armed !== null) this.#cache.disarm(this.#armed);
+    this.#parts.guestMemory.do("unit-patch");
+    this.#cache.arm(unit);
+    this.#armed = unit;
+    return true;
+  }
+
+  // ---- what happens meanwhile ----
+
+  wrote(address: number, bytes: number): void {
+    if (!this.#sourcePages.has(pageNumber(address))) return;
+    this.#unfinished.codeWritten = true;
+    for (let n = this.#cache.invalidate(address, bytes); n > 0; n--) this.#parts.guestMemory.do("unit-drop");
+  }
+
+  translationChanged(): void {
+    this.#source.doubtAll();
+  }
+
+  invalidated(linear: number): void {
+    this.#source.doubt(linear);
+  }
+
+  memoryChanged(): void {
+    this.#cache.flush();
+    this.#source.clear();
+  }
+
+  faulted(cause: string): void {
+    this.#settle();
+    const unit = this.#stoppedIn;
+    if (unit === null) return;
+    this.#unfinished.codeWritten = false;
+    this.#unfinished.fault = { unit, linear: linearOf(unit, this.#parts.virtual.eip), cause };
+  }
+
+  /** The instruction that faulted, or was adapted, has been executed: what it has done is known. */
+  #settle(): void {
+    const { fault, adapted, codeWritten } = this.#unfinished;
+    const { guestMemory } = this.#parts;
+    this.#unfinished.fault = null;
+    this.#unfinished.adapted = null;
+    this.#unfinished.codeWritten = false;
+    if (fault !== null && this.#adaptation.faulted(fault.linear, faultKind(fault.cause, codeWritten))) {
+      guestMemory.do("unit-drop");
+      this.#cache.drop(fault.unit);
+    }
+    if (adapted === null) return;
+    const touched = guestMemory.tracedWrites !== adapted.traced || guestMemory.deviceAccesses !== adapted.device;
+    if (!this.#adaptation.executed(adapted.linear, touched)) return;
+    guestMemory.do("unit-drop");
+    this.#cache.drop(adapted.unit);
+  }
+
+  #onSource(page: number, isSource: boolean): void {
+    const { shadow } = this.#parts;
+    if (isSource) {
+      this.#sourcePages.add(page);
+      shadow.watch(page);
+    } else {
+      this.#sourcePages.delete(page);
+      shadow.unwatch(page);
+    }
+  }
+
+  #patch(host: number, bytes: Uint8Array): void {
+    const { port } = this.#parts;
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    if (bytes.length === 4) port.write(host, 4, view.getInt32(0, true));
+    else port.write(host, 2, view.getUint16(0, true));
+  }
+
+  emitsStore(address: number): boolean {
+    return this.#cache.recover(address)?.point.stores === true;
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    return { ...this.#cache.statistics.counters(), ...this.#adaptation.counters() };
+  }
+
+  save(): SavedTranslation {
+    const cache = this.#cache;
+    const numberOf = (unit: Unit | null): number => (unit === null ? -1 : cache.numberOf(unit));
+    const { from, fault, adapted, codeWritten } = this.#unfinished;
+    return {
+      cache: cache.save(),
+      source: this.#source.save(),
+      adaptation: this.#adaptation.save(),
+      begun: this.#begun,
+      armed: numberOf(this.#armed),
+      stoppedIn: numberOf(this.#stoppedIn),
+      from: from === null ? null : { unit: cache.numberOf(from.unit), callOut: from.callOut },
+      fault: fault === null ? null : { ...fault, unit: cache.numberOf(fault.unit) },
+      adapted: adapted === null ? null : { ...adapted, unit: cache.numberOf(adapted.unit) },
+      codeWritten,
+    };
+  }
+
+  restore(state: unknown): void {
+    const saved = state as SavedTranslation;
+    const cache = this.#cache;
+    cache.restore(saved.cache);
+    this.#source.restore(saved.source, cache.attached());
+    this.#sourcePages.clear();
+    for (const page of cache.sourcePages()) this.#sourcePages.add(page);
+    this.#adaptation.restore(saved.adaptation);
+    this.#begun = saved.begun;
+    this.#armed = cache.numbered(saved.armed);
+    this.#stoppedIn = cache.numbered(saved.stoppedIn);
+    const { from, fault, adapted } = saved;
+    const unfinished = this.#unfinished;
+    unfinished.from = restoredFrom(from, from === null ? null : cache.numbered(from.unit));
+    const faulted = fault === null ? null : cache.numbered(fault.unit);
+    unfinished.fault = fault === null || faulted === null ? null : { ...fault, unit: faulted };
+    const called = adapted === null ? null : cache.numbered(adapted.unit);
+    unfinished.adapted = adapted === null || called === null ? null : { ...adapted, unit: called };
+    unfinished.codeWritten = saved.codeWritten;
+  }
+}
+
+/** The call-out of the restored unit that is the saved one. */
+function restoredFrom(from: SavedTranslation["from"], unit: Unit | null): Unfinished["from"] {
+  if (from === null || unit === null) return null;
+  const callOut = unit.translation.callOuts.find(({ offset }) => offset === from.callOut.offset);
+  return callOut === undefined ? null : { unit, callOut };
+}
+
+function contextOf(virtual: CpuState): CodeContext {
+  const size = (segment: number): 16 | 32 => ((virtual.segmentRights(segment) & RIGHTS.DB) !== 0 ? 32 : 16);
+  return {
+    codeBase: virtual.segmentBase(SEG.cs),
+    limit: virtual.segmentLimit(SEG.cs),
+    bits: size(SEG.cs),
+    stackBits: size(SEG.ss),
+    cpl: virtual.cpl === 3 ? 3 : 0,
+  };
+}
+
+function linearOf({ translation }: Unit, eip: number): number {
+  return (translation.context.codeBase + eip) >>> 0;
+}
+
+function faultKind(cause: string, codeWritten: boolean): FaultKind {
+  if (cause === "device-memory") return "mmio";
+  if (cause === "beyond-limit") return "beyond-limit";
+  return codeWritten ? "code-write" : "pte-trace";
+}
