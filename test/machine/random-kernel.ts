@@ -19,6 +19,7 @@ import {
   segment,
   VARIABLE,
 } from "./kernel-frame.ts";
+import { controlReads, flagMix, flow, gs, halt, overlap, selfModifying } from "./random-code-pieces.ts";
 import { generator, IntegerInstructions, WINDOW } from "./random-program.ts";
 import { CODE_BASE, type Rig, type Setup } from "./rig.ts";
 
@@ -26,26 +27,39 @@ const WINDOW_PAGES = 16;
 const ALIAS = 0x400000;
 const PTE = { P: 1, W: 2, U: 4, PCD: 0x10, G: 0x100 } as const;
 
-export function randomKernel(seed: number): Kernel {
-  return new RandomKernel(seed).kernel;
+/** What a kernel may contain. */
+export interface Contents {
+  /** Instructions at CPL 3 that show the processor's state there without a trap: a technique that executes CPL 3 directly cannot hide it. */
+  readonly sensitiveAtCpl3: boolean;
+}
+const ALL: Contents = { sensitiveAtCpl3: true };
+
+export function randomKernel(seed: number, contents = ALL): Kernel {
+  return new RandomKernel(seed, contents).kernel;
 }
 
-export function bootRandomKernel(seed: number, setup: Omit<Setup, "code" | "prepare" | "guestBytes">): Rig {
-  return bootKernel(randomKernel(seed), setup);
+export function bootRandomKernel(
+  seed: number,
+  setup: Omit<Setup, "code" | "prepare" | "guestBytes">,
+  contents = ALL,
+): Rig {
+  return bootKernel(randomKernel(seed, contents), setup);
 }
 
 type Piece = (kernel: RandomKernel) => void;
 
-class RandomKernel {
+export class RandomKernel {
   readonly kernel: Kernel;
   readonly p = new Program();
   readonly pae: boolean;
   readonly interrupts: boolean;
+  readonly contents: Contents;
   readonly #random: (below: number) => number;
   readonly #integer: IntegerInstructions;
   #labels = 0;
 
-  constructor(seed: number) {
+  constructor(seed: number, contents: Contents) {
+    this.contents = contents;
     this.#random = generator(seed);
     this.#integer = new IntegerInstructions(this.#random);
     this.pae = this.below(4) === 0;
@@ -70,6 +84,12 @@ class RandomKernel {
 
   pick<T>(values: readonly T[]): T {
     return values[this.below(values.length)] as T;
+  }
+
+  /** Of a random segment, or of anything in the LDT. */
+  selector(): number {
+    const random = this.below(2) === 0 ? SELECTOR.random + 8 * this.below(20) : 4 + 8 * this.below(16);
+    return random | this.pick([0, 3, 3, 3]);
   }
 
   newLabel(): string {
@@ -327,16 +347,11 @@ const tables: Piece = (k) => {
   }
 };
 
-function someSelector(k: RandomKernel): number {
-  const random = k.below(2) === 0 ? SELECTOR.random + 8 * k.below(20) : 4 + 8 * k.below(16);
-  return random | k.pick([0, 3, 3, 3]);
-}
-
 /** Segment registers, and accesses through them at offsets inside and outside. */
 const segments: Piece = (k) => {
   const { p } = k;
   const register = k.pick([0, 3, 4, 5]); // ES, DS, FS, GS
-  const selector = k.pick([0, SELECTOR.userData, someSelector(k), someSelector(k), someSelector(k)]);
+  const selector = k.pick([0, SELECTOR.userData, k.selector(), k.selector(), k.selector()]);
   p.code(0x66, 0xb8, selector & 0xff, selector >>> 8);
   if (k.below(3) > 0) p.code(0x8e, 0xc0 | (register << 3));
   else if (register < 4) p.code(0x50, register === 0 ? 0x07 : 0x1f);
@@ -362,7 +377,7 @@ const stackSegment: Piece = (k) => {
   // The timer's handler counts through SS.
   if (k.interrupts) return segments(k);
   const { p } = k;
-  const selector = someSelector(k) & ~3;
+  const selector = k.selector() & ~3;
   // ESP must be valid in both: recovery has a stack of its own, a fault here is a double fault at worst.
   p.code(0x66, 0xb8, selector & 0xff, selector >>> 8, 0x8e, 0xd0); // MOV SS, AX
   p.mov("esp", AT.stackTop).code(0x50, 0x51, 0x58, 0x59);
@@ -467,9 +482,10 @@ const user: Piece = (k) => {
   p.label(target);
   for (let n = 1 + k.below(5); n > 0; n--) {
     k.integer();
-    switch (k.below(8)) {
+    switch (k.below(14)) {
       case 0:
-        sensitive(k);
+        if (k.contents.sensitiveAtCpl3) sensitive(k);
+        else gs(k);
         break;
       case 1:
         segments(k);
@@ -492,6 +508,22 @@ const user: Piece = (k) => {
         break;
       case 6:
         softwareInterrupt(k);
+        break;
+      case 7:
+        gs(k);
+        break;
+      case 8:
+        flow(k);
+        break;
+      case 9:
+        overlap(k);
+        break;
+      case 10:
+        selfModifying(k);
+        break;
+      case 11:
+        if (k.contents.sensitiveAtCpl3) flagMix(k);
+        else indirect(k);
         break;
       default:
         access(k);
@@ -573,4 +605,15 @@ const PIECES: readonly Piece[] = [
   sixteenBit,
   virtual8086,
   debug,
+  gs,
+  gs,
+  flagMix,
+  flagMix,
+  controlReads,
+  flow,
+  flow,
+  overlap,
+  selfModifying,
+  selfModifying,
+  halt,
 ];
