@@ -44,6 +44,8 @@ export interface Dependent {
   /** Physical byte ranges. */
   readonly ranges: readonly (readonly [physical: number, length: number])[];
   drop(): void;
+  /** One of them is written. */
+  write(): void;
 }
 
 export interface Block {
@@ -139,6 +141,16 @@ export class CodeCache {
     const block = this.#pages.get(physical >>> 12)?.blocks.get((physical & 0xfff) * MODES + mode.index);
     if (block !== undefined) this.#hot[slot] = block;
     return block;
+  }
+
+  /** Whether a block has a physical address in it: it has been executed, or what is before it. */
+  isLifted(physical: number, mode: BlockMode): boolean {
+    if (this.lookup(physical, mode) !== undefined) return true;
+    const page = this.#pages.get(physical >>> 12);
+    for (const { from, to, owner } of page?.extents[(physical >>> CODE_GRANULE_SHIFT) & GRANULE_MASK] ?? []) {
+      if (from <= physical && physical < to && isBlock(owner) && owner.modeIndex === mode.index) return true;
+    }
+    return false;
   }
 
   /** What the instruction at a physical address is charged to. */
@@ -396,7 +408,7 @@ export class CodeCache {
     }
     for (const owner of owners) {
       if (isBlock(owner)) this.#drop(owner);
-      else owner.drop();
+      else owner.write();
     }
     return owners.size > 0;
   }

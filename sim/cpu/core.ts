@@ -261,6 +261,7 @@ export class Core {
         const stop = this.#boundary();
         if (stop !== null) return stop;
       }
+      if (this.#engine?.due === true) this.#engine.compile();
       const stop = this.#step();
       if (stop !== null) return stop;
     }
@@ -538,6 +539,7 @@ export class Core {
     const flags = i32[CELL.rflags] as number;
     if ((flags & (FLAG.TF | (user ? FLAG.AC : 0))) !== 0 || this.#watches !== 0) return TO_THE_CORE;
     if (((i32[CELL.interruptibility] as number) & (BLOCKING.STI | BLOCKING.MOV_SS)) !== 0) return TO_THE_CORE;
+    if ((this.#engine as Engine).due) return TO_THE_CORE;
     if ((flags & FLAG.RF) !== 0) i32[CELL.resumeLoaded] = 0;
     if (user !== (accounts.current === accounts.byDomain["guest-user"])) this.#enterDomain();
     if (accounts.current === accounts.byDomain.monitor) return TO_THE_CORE;

@@ -38,7 +38,8 @@ export const ENGINE_BYTES = {
   fastTable: 0x20000,
   fetchTable: 0x2800,
   predictor: 0x20000,
-  transfers: 0x10000,
+  transfers: 0x30000,
+  entries: 0x4000,
   references: 0x100,
 } as const;
 /** Byte offsets in the shared memory: mmu.ts, predictor.ts and engine/ say what is there. */
@@ -123,6 +124,7 @@ export class PhysicalMemory {
       fetchTable: area(ENGINE_BYTES.fetchTable),
       predictor: area(ENGINE_BYTES.predictor),
       transfers: area(ENGINE_BYTES.transfers),
+      entries: area(ENGINE_BYTES.entries),
       references: area(ENGINE_BYTES.references),
     };
     const pages = Math.ceil(end / WASM_PAGE_BYTES);

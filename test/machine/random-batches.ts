@@ -10,7 +10,7 @@ import { LIMIT, PROFILES } from "./rig.ts";
 const BATCH = 100;
 const BLOCKS = [32, 1, 5, 2, 64] as const;
 /** Compiles what runs again, several regions at once. */
-const ENGINE = { hot: 5, batch: 16, patience: 100 };
+const ENGINE = { hot: 5, batch: 16, patience: 100, doublings: 2, regions: 200 };
 const STEP = 20_011 * TICKS_PER_CYCLE + 7;
 
 /** Tests `batches` batches of 100 programs, beginning with the one of this number. */

@@ -21,6 +21,8 @@ export interface CompileContext {
   /** Mode that the region was lifted for, as `transfer` takes it (runtime.ts). */
   readonly transferMode: number;
   readonly user: boolean;
+  /** The region's place in the table. */
+  readonly index: number;
   /** Segment registers at the time of compilation. */
   readonly segments: readonly SegmentNow[];
   /** Whether to rely on no more of them than that accesses are permitted (segments-code.ts). */

@@ -85,6 +85,13 @@ class RegionCompiler {
 
   #prologue(): void {
     const f = this.#c.f;
+    const counter = this.#c.layout.entries + this.#c.context.index * 4;
+    f.i32(0);
+    f.i32(0);
+    f.memory(WASM.i32Load, counter, 2);
+    f.i32(1);
+    f.op(WASM.i32Add);
+    f.memory(WASM.i32Store, counter, 2);
     this.#c.loadCell(CELL.rip);
     f.set(this.#c.entry);
     checkCodeSegment(this.#c);

@@ -10,23 +10,20 @@ import { type PhysicalMemory, RAM_OFFSET, REASON } from "../../memory/physical.t
 import type { Accounts } from "../accounts.ts";
 import type { Block, BlockMode, CodeCache } from "../code-cache.ts";
 import { ACCESS } from "../environment.ts";
-import { HELPER_NUMBER, HELPERS, type Helper } from "../helpers.ts";
 import { execute } from "../interpreter.ts";
-import type { Lifted } from "../lift/lift.ts";
-import { endShadow, type Rule } from "../lift/rule.ts";
-import { type MicroOp, OP } from "../micro-ops.ts";
+import { endShadow } from "../lift/rule.ts";
 import type { Mmu } from "../mmu.ts";
 import type { PhysicalEnvironment } from "../physical-environment.ts";
 import { costTicks, type Profile } from "../profiles/profile.ts";
 import { BLOCKING, CELL, type CpuState, fastCell, OUTCOME } from "../state.ts";
 import { compileRegion } from "./compile.ts";
-import { FUNCTION_TYPE, INTERPRETED, LATER_ACCESS, TRANSLATE, transferMode } from "./contract.ts";
+import { EXIT, FUNCTION_TYPE, INTERPRETED, LATER_ACCESS, TRANSLATE, transferMode } from "./contract.ts";
 import { FastTransfers } from "./fast-transfers.ts";
-import { type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS, transferSlot } from "./layout.ts";
+import { type Interpreted, interpretedOf } from "./interpreted.ts";
+import { CAPACITY, type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS, transferSlot } from "./layout.ts";
+import { type CompiledRegion, Modules } from "./modules.ts";
 import { buildRegion, type Region, type RegionInstruction } from "./region.ts";
-import { FUNCTION_TYPES, runtimeFunctions } from "./runtime.ts";
 import type { SegmentNow } from "./segments-code.ts";
-import { encodeModule, type FunctionBody } from "./wasm.ts";
 
 /** When code is compiled. Never changes a result. */
 export interface EnginePolicy {
@@ -36,22 +33,22 @@ export interface EnginePolicy {
   readonly batch: number;
   /** Blocks that run before fewer are compiled. */
   readonly patience: number;
+  /** Where code keeps being written `hot` doubles each time, so many times. */
+  readonly doublings: number;
+  /** Regions at the most. */
+  readonly regions: number;
 }
 
-export const DEFAULT_POLICY: EnginePolicy = { hot: 40, batch: 12, patience: 4000 };
+export const DEFAULT_POLICY: EnginePolicy = { hot: 40, batch: 12, patience: 4000, doublings: 6, regions: CAPACITY };
 /** Compiles whatever runs twice, at once: for tests. */
-export const EAGER_POLICY: EnginePolicy = { hot: 2, batch: 1, patience: 1 };
-/** Regions at the most; then all are dropped, and what is hot comes back. */
-const CAPACITY = 1024;
-const TABLE_SIZE = CAPACITY + 1;
-
-/** A compiled region, as the code cache and the core know it. */
-export interface CompiledRegion {
-  readonly entry: () => number;
-  readonly ranges: readonly (readonly [physical: number, length: number])[];
-  /** The code cache calls it when bytes of the region are written. */
-  drop(): void;
-}
+export const EAGER_POLICY: EnginePolicy = { hot: 2, batch: 1, patience: 1, doublings: 0, regions: CAPACITY };
+/** Entries whose regions were written that are remembered. */
+const REMEMBERED = 4096;
+/** While cold regions must be dropped again and again `hot` doubles, so many times at the most; until so many blocks have run without. */
+const MOST_PRESSURE = 5;
+const RELIEF = 1 << 20;
+/** Heat of a block that is wanted, or has no region. */
+const WANTED = -(2 ** 30);
 
 interface Wanted {
   readonly block: Block;
@@ -94,10 +91,8 @@ export interface Boundaries {
 export class Engine {
   readonly #parts: EngineParts;
   readonly #layout: EngineLayout;
-  readonly #table = new WebAssembly.Table({ element: "anyfunc", initial: TABLE_SIZE });
+  readonly #modules: Modules;
   readonly #transfers: Int32Array;
-  readonly #freeEntries: number[] = [];
-  readonly #regions = new Set<CompiledRegion>();
   /** Interpreted instructions of regions, by number. */
   readonly #instructions: (Interpreted | undefined)[] = [];
   readonly #freeInstructions: number[] = [];
@@ -107,12 +102,20 @@ export class Engine {
   readonly transfers: FastTransfers;
   #wanted: Wanted[] = [];
   #waited = 0;
-  /** Modules, regions and instructions compiled so far, and regions dropped. */
-  modules = 0;
+  #pressure = 0;
+  #relief = 0;
+  /** Whether `compile` is to be called. */
+  due = false;
+  /** By physical address of an entry: how often bytes of its region were written, and how often it is yet to get hot. */
+  readonly #written = new Map<number, { times: number; owed: number }>();
+  /** Regions, blocks and instructions compiled so far; regions dropped, and those of them that were written. */
+  compiled = 0;
+  blocks = 0;
+  instructions = 0;
+  dropped = 0;
+  invalidated = 0;
   slowTranslations = 0;
   interpreted = 0;
-  compiled = 0;
-  dropped = 0;
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
@@ -124,32 +127,68 @@ export class Engine {
       ...mmu.fastTables(),
       ...env.predictor.layout(),
       transfers: memory.engineArea.transfers,
+      entries: memory.engineArea.entries,
       descriptorReferences: memory.references.byteOffset + REASON.descriptor * 8,
       mispredict: costTicks(profile).mispredict,
     };
     this.transfers = new FastTransfers(parts, this.#layout);
     this.#transfers = new Int32Array(memory.buffer, memory.engineArea.transfers, (TRANSFER_SLOTS * TRANSFER_BYTES) / 4);
     this.#transfers.fill(-1);
-    for (let n = TABLE_SIZE - 1; n > 0; n--) this.#freeEntries.push(n);
+    this.#modules = new Modules(memory, this.#layout, parts.policy.regions, [
+      ["translate", FUNCTION_TYPE.translate, this.#translate],
+      ["interpret", FUNCTION_TYPE.interpret, this.#interpret],
+      ["leave", FUNCTION_TYPE.interpret, this.#leave],
+      ["signalled", FUNCTION_TYPE.interpret, this.#signalled],
+      ["begun", FUNCTION_TYPE.interpret, this.#begun],
+      ["fetch", FUNCTION_TYPE.interpret, this.#fetch],
+      ["invalidate", FUNCTION_TYPE.interpret, this.#invalidate],
+    ]);
   }
 
-  /** Counts a block that the interpreter is about to run at a linear address; compiles when it is time to. */
+  /** Counts a block that the interpreter is about to run at a linear address. */
   ran(block: Block, linear: number, user: boolean): void {
-    if (++block.heat === this.#parts.policy.hot) this.#wanted.push({ block, mode: block.mode, user, linear });
+    const { hot, patience, batch } = this.#parts.policy;
+    if (++block.heat >= hot << this.#pressure) this.#want({ block, mode: block.mode, user, linear });
+    if (this.#pressure > 0 && ++this.#relief >= RELIEF) {
+      this.#relief = 0;
+      this.#pressure--;
+    }
     if (this.#wanted.length === 0) return;
-    const { patience, batch } = this.#parts.policy;
-    if (++this.#waited < patience && this.#wanted.length < batch) return;
+    if (++this.#waited >= patience || this.#wanted.length >= batch) this.due = true;
+  }
+
+  #want(wanted: Wanted): void {
+    const written = this.#written.get(wanted.block.physical);
+    if (written === undefined || written.owed === 0) {
+      wanted.block.heat = WANTED;
+      this.#wanted.push(wanted);
+      return;
+    }
+    written.owed--;
+    wanted.block.heat = 0;
+  }
+
+  /** Compiles what is wanted, if it is time to (`due`); nobody may be in compiled code. */
+  compile(): void {
+    this.due = false;
     this.#waited = 0;
     const wanted = this.#wanted;
     this.#wanted = [];
+    const { sweeps } = this.#modules;
     this.#compile(wanted);
+    if (this.#modules.sweeps === sweeps) return;
+    this.#relief = 0;
+    this.#pressure = Math.min(this.#pressure + 1, MOST_PRESSURE);
   }
 
   statistics(): Readonly<Record<string, number>> {
     return {
-      "engine.modules": this.modules,
+      ...this.#modules.statistics(),
+      "engine.blocks": this.blocks,
+      "engine.instructions": this.instructions,
       "engine.regions.compiled": this.compiled,
       "engine.regions.dropped": this.dropped,
+      "engine.regions.invalidated": this.invalidated,
       "engine.translations.slow": this.slowTranslations,
       "engine.interpreted": this.interpreted,
       "engine.transfers": this.transfers.done,
@@ -158,7 +197,7 @@ export class Engine {
 
   /** Everything compiled is dropped: memory was restored. */
   clear(): void {
-    for (const region of [...this.#regions]) region.drop();
+    this.#modules.clear();
     this.#wanted = [];
   }
 
@@ -169,7 +208,6 @@ export class Engine {
   unfit(block: Block): void {
     block.compiled?.drop();
     this.#unfit.add(block);
-    block.heat = 0;
   }
 
   #segments(): SegmentNow[] {
@@ -182,63 +220,37 @@ export class Engine {
   }
 
   #compile(wanted: readonly Wanted[]): void {
-    if (this.#regions.size + wanted.length > CAPACITY) this.clear();
-    const { memory } = this.#parts;
-    const built: { wanted: Wanted; region: Region; body: FunctionBody; instructions: number[] }[] = [];
+    const regions: CompiledRegion[] = [];
     for (const each of wanted) {
       const region = this.#build(each);
-      if (region === null) continue;
-      const instructions: number[] = [];
-      const body = compileRegion(region, {
-        layout: this.#layout,
-        account: each.mode.account,
-        transferMode: transferMode(each.mode.index, each.user),
-        user: each.user,
-        segments: this.#segments(),
-        general: this.#unfit.has(each.block),
-        interpreted: (instruction) => {
-          const number = this.#number(instruction);
-          instructions.push(number);
-          return number;
-        },
-      });
-      built.push({ wanted: each, region, body, instructions });
+      if (region !== null) regions.push(this.#translated(each, region));
     }
-    if (built.length === 0) return;
-    const bytes = encodeModule({
-      types: FUNCTION_TYPES,
-      imports: [
-        { name: "translate", type: FUNCTION_TYPE.translate },
-        { name: "interpret", type: FUNCTION_TYPE.interpret },
-        { name: "leave", type: FUNCTION_TYPE.interpret },
-        { name: "signalled", type: FUNCTION_TYPE.interpret },
-        { name: "begun", type: FUNCTION_TYPE.interpret },
-        { name: "fetch", type: FUNCTION_TYPE.interpret },
-        { name: "invalidate", type: FUNCTION_TYPE.interpret },
-      ],
-      memoryPages: memory.buffer.byteLength / 65536,
-      functions: [
-        ...runtimeFunctions(this.#layout),
-        ...built.map(({ body }, n) => ({ type: FUNCTION_TYPE.region, body, name: `r${n}` })),
-      ],
-    });
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      m: {
-        memory: memory.wasm,
-        table: this.#table,
-        translate: this.#translate,
-        interpret: this.#interpret,
-        leave: this.#leave,
-        signalled: this.#signalled,
-        begun: this.#begun,
-        fetch: this.#fetch,
-        invalidate: this.#invalidate,
+    if (regions.length > 0) this.#modules.add(regions);
+  }
+
+  /** The region's code, in no module yet. */
+  #translated(wanted: Wanted, region: Region): CompiledRegion {
+    const { block, mode, user } = wanted;
+    const index = this.#modules.reserve();
+    const instructions: number[] = [];
+    const body = compileRegion(region, {
+      layout: this.#layout,
+      account: mode.account,
+      transferMode: transferMode(mode.index, user),
+      user,
+      index,
+      segments: this.#segments(),
+      general: this.#unfit.has(block),
+      interpreted: (instruction) => {
+        const number = this.#number(instruction);
+        instructions.push(number);
+        return number;
       },
     });
-    this.modules++;
-    for (const [n, each] of built.entries()) {
-      this.#install(each.wanted, each.region, instance.exports[`r${n}`] as () => number, each.instructions);
-    }
+    this.compiled++;
+    this.blocks += region.nodes.size;
+    this.instructions += region.bytes.length;
+    return this.#install(wanted, region, index, body.encode(), instructions);
   }
 
   #build({ block, mode, user, linear }: Wanted): Region | null {
@@ -248,48 +260,65 @@ export class Engine {
     return buildRegion(block.physical, {
       instruction: (physical) => code.instruction(physical, mode),
       account: (physical) => code.accountOf(physical, mode),
-      executed: (physical) => code.lookup(physical, mode) !== undefined,
+      executed: (physical) => code.isLifted(physical, mode),
       page: (index) => mmu.fetchBase(((linear - (linear & 0xfff)) / 4096 + index) * 4096, user),
     });
   }
 
-  #install(wanted: Wanted, region: Region, entry: () => number, instructions: readonly number[]): void {
+  #install(
+    wanted: Wanted,
+    region: Region,
+    index: number,
+    code: Uint8Array,
+    instructions: readonly number[],
+  ): CompiledRegion {
     const { block } = wanted;
-    const index = this.#freeEntries.pop();
-    if (index === undefined) throw new Error("engine: the table is full");
-    this.#table.set(index, entry);
     const mode = transferMode(block.mode.index, wanted.user);
     const slot = transferSlot(block.physical, mode) * 3;
     this.#transfers.set([block.physical, mode, index], slot);
+    let dropped = false;
     const compiled: CompiledRegion = {
-      entry,
+      entry: () => EXIT.INTERPRET,
       ranges: region.bytes,
+      index,
+      code,
+      blocks: region.nodes.size,
       drop: () => {
-        if (!this.#regions.delete(compiled)) return;
+        if (dropped) return;
+        dropped = true;
         this.dropped++;
-        this.#table.set(index, null);
-        this.#freeEntries.push(index);
+        this.#modules.remove(compiled);
         if (this.#transfers[slot + 2] === index) this.#transfers.fill(-1, slot, slot + 3);
         for (const number of instructions) {
           this.#instructions[number] = undefined;
           this.#freeInstructions.push(number);
         }
         if (block.compiled === compiled) block.compiled = null;
+        block.heat = 0;
         this.#parts.code.removeDependent(compiled);
+      },
+      write: () => {
+        this.invalidated++;
+        this.#remember(block.physical);
+        compiled.drop();
       },
     };
     block.compiled = compiled;
-    this.#regions.add(compiled);
-    this.compiled++;
     this.#parts.code.addDependent(compiled);
+    return compiled;
   }
 
-  #number({ lifted, account, shadowed }: RegionInstruction): number {
+  /** Bytes of the region that is entered at a physical address have been written. */
+  #remember(physical: number): void {
+    const { doublings } = this.#parts.policy;
+    const times = Math.min((this.#written.get(physical)?.times ?? 0) + 1, doublings);
+    if (this.#written.size >= REMEMBERED) this.#written.clear();
+    this.#written.set(physical, { times, owed: 2 ** times - 1 });
+  }
+
+  #number(instruction: RegionInstruction): number {
     const number = this.#freeInstructions.pop() ?? this.#instructions.length;
-    this.#instructions[number] = {
-      ...plan(lifted, account),
-      shadowed: shadowed === null ? null : { ...plan(shadowed, account), shadowed: null },
-    };
+    this.#instructions[number] = interpretedOf(instruction);
     return number;
   }
 
@@ -329,7 +358,7 @@ export class Engine {
       return state.signal.outcome === OUTCOME.NONE;
     }
     ledger.charge(account, one.ticks);
-    if (one.way !== WAY.RETURN || !this.transfers.interruptReturn()) helper(state, env, one.op);
+    if (!one.returns || !this.transfers.interruptReturn()) helper(state, env, one.op);
     if (state.signal.outcome !== OUTCOME.NONE) {
       state.signal.length = one.length;
       return false;
@@ -382,32 +411,4 @@ export class Engine {
     const { clock } = this.#parts.ledger;
     return clock.now >= clock.deadline ? INTERPRETED.BOUNDARY : INTERPRETED.GO_ON;
   };
-}
-
-/** An instruction that the interpreter runs for compiled code. */
-interface Interpreted {
-  readonly ops: readonly MicroOp[];
-  readonly rule: Rule;
-  readonly account: Account;
-  readonly ticks: number;
-  readonly length: number;
-  /** Its only micro-op between BEGIN and END is this helper; null: there are others. */
-  readonly helper: Helper | null;
-  readonly op: MicroOp;
-  /** EIP moves behind it. */
-  readonly falls: boolean;
-  readonly way: number;
-  /** What an STI's shadow covers; null: it is no STI, or that instruction is not known. */
-  readonly shadowed: Interpreted | null;
-}
-
-/** Instructions that are run in a way of their own. */
-const WAY = { PLAIN: 0, RETURN: 1 } as const;
-
-function plan({ ops, rule, ticks, length }: Lifted, account: Account): Omit<Interpreted, "shadowed"> {
-  const op = ops[1] as MicroOp;
-  const helper = ops.length === 3 && op.op === OP.HELPER ? (HELPERS[op.imm] as Helper) : null;
-  const returns = helper !== null && op.imm === HELPER_NUMBER.iret && op.w === 32;
-  const falls = ops[ops.length - 1]?.op === OP.END;
-  return { ops, rule, account, ticks, length, helper, op, falls, way: returns ? WAY.RETURN : WAY.PLAIN };
 }

@@ -23,6 +23,8 @@ export interface EngineLayout {
   readonly indirectEntries: number;
   /** Regions by physical address and mode: triples of address, mode, table index; TRANSFER_SLOTS of them. */
   readonly transfers: number;
+  /** How often each region has been entered (i32), by its place in the table. */
+  readonly entries: number;
   /** References to descriptors so far (f64). */
   readonly descriptorReferences: number;
   /** Ticks of a misprediction. */
@@ -31,7 +33,9 @@ export interface EngineLayout {
 
 /** log2 of the size of an i32 cell. */
 export const WORD_SHIFT = 2;
-export const TRANSFER_SLOTS = 4096;
+/** Regions at the most: the size of the table of functions. */
+export const CAPACITY = 4096;
+export const TRANSFER_SLOTS = 16384;
 export const TRANSFER_BYTES = 12;
 
 /** Slot of a region in the table of transfers. */

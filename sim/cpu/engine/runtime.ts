@@ -8,7 +8,7 @@ import { EXIT, FUNCTION, FUNCTION_TYPE, LONGEST, TO_THE_CORE, TRANSFER_USER } fr
 import { STATUS_PARAMETERS, statusFunction } from "./flags-code.ts";
 import { type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS } from "./layout.ts";
 import { loadSegment } from "./segment-load-code.ts";
-import { FunctionBody, type FunctionType, type ModuleFunction, TYPE, WASM } from "./wasm.ts";
+import { FunctionBody, type FunctionType, TYPE, WASM } from "./wasm.ts";
 
 /** Types of functions, by FUNCTION_TYPE of compile.ts. */
 export const FUNCTION_TYPES: readonly FunctionType[] = [
@@ -20,7 +20,9 @@ export const FUNCTION_TYPES: readonly FunctionType[] = [
 ];
 
 /** The functions `budget`, `status`, `transfer`, `exit` and `loadSegment`, with their types. */
-export function runtimeFunctions(layout: EngineLayout): readonly ModuleFunction[] {
+export function runtimeFunctions(
+  layout: EngineLayout,
+): readonly { readonly type: number; readonly body: FunctionBody }[] {
   return [
     { type: FUNCTION_TYPE.region, body: budget(layout) },
     { type: FUNCTION_TYPE.status, body: statusFunction() },

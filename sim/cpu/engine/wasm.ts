@@ -291,7 +291,8 @@ export interface FunctionType {
 /** A function of a module; one with a name is exported. */
 export interface ModuleFunction {
   readonly type: number;
-  readonly body: FunctionBody;
+  /** Its entry in the code section (FunctionBody.encode). */
+  readonly code: Uint8Array;
   readonly name?: string;
 }
 
@@ -347,7 +348,7 @@ export function encodeModule(parts: ModuleParts): Uint8Array {
     s.byte(0x00);
     s.unsigned(parts.imports.length + index);
   });
-  section(out, SECTION.code, parts.functions, (s, { body }) => s.bytes(body.encode()));
+  section(out, SECTION.code, parts.functions, (s, { code }) => s.bytes(code));
   return out.done();
 }
 

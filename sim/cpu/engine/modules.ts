@@ -1,0 +1,208 @@
+/**
+ * The modules in which compiled regions live. WebAssembly modules do not come free (docs/ENGINE.md has the measurements):
+ * each instance copies the table, and transfers between many modules miss the host's caches. So they are few and large.
+ *
+ * Regions arrive in small batches, each a module of level 0. When a level has FAN modules their regions are compiled
+ * together, into one module of the next level. A region's code names nothing of its module, so it is put into another as
+ * it is. It is recompiled at most once for each level, and what is executed settles in few large modules. Those of the last
+ * level are merged when they have lost half of what they had.
+ *
+ * When there are too many regions the half that has been entered least since the last time is dropped: compiled code
+ * counts its entries.
+ *
+ * A table keeps every instance that was ever made with it, and each change of it is told to all of them. So after
+ * some instances there is a new table, and the modules that live are instantiated again, which compiles nothing. Nobody may
+ * be in compiled code then, nor when regions are added.
+ */
+import type { PhysicalMemory } from "../../memory/physical.ts";
+import { FUNCTION_TYPE } from "./contract.ts";
+import { CAPACITY, type EngineLayout } from "./layout.ts";
+import { FUNCTION_TYPES, runtimeFunctions } from "./runtime.ts";
+import { encodeModule } from "./wasm.ts";
+
+/** Modules of a level before they are merged; and levels. */
+const FAN = 6;
+const LEVELS = 3;
+/** Regions of a module at the most: its compilation stalls the run. */
+const LARGEST = 320;
+/** A module of the last level with fewer is merged with its like. */
+const SMALL = LARGEST / 2;
+/** Instances with one table. */
+const GENERATION = 64;
+
+/** A compiled region, as the code cache and the core know it. */
+export interface CompiledRegion {
+  /** Runs it; another function after a merge. */
+  entry: () => number;
+  readonly ranges: readonly (readonly [physical: number, length: number])[];
+  drop(): void;
+  /** Bytes of it have been written: drops it. */
+  write(): void;
+  /** Its place in the table of functions. */
+  readonly index: number;
+  /** The function's entry in the code section of a module. */
+  readonly code: Uint8Array;
+  /** Basic blocks. */
+  readonly blocks: number;
+}
+
+interface LiveModule {
+  readonly level: number;
+  readonly module: WebAssembly.Module;
+  readonly regions: Set<CompiledRegion>;
+}
+
+/** Functions that modules import, by name, in the order of FUNCTION (contract.ts). */
+export type Imports = readonly (readonly [name: string, type: number, function_: (...values: number[]) => number])[];
+
+export class Modules {
+  readonly #memory: PhysicalMemory;
+  readonly #layout: EngineLayout;
+  readonly #imports: Imports;
+  #table = new WebAssembly.Table({ element: "anyfunc", initial: CAPACITY });
+  /** Instances that were made with the table. */
+  #instances = 0;
+  readonly #capacity: number;
+  readonly #free: number[] = [];
+  readonly #entries: Int32Array;
+  readonly #levels: Set<LiveModule>[] = Array.from({ length: LEVELS }, () => new Set());
+  readonly #homes = new Map<CompiledRegion, LiveModule>();
+  /** Modules and bytes of modules compiled so far, and merges. */
+  compiled = 0;
+  bytes = 0;
+  merges = 0;
+  /** How often cold regions have been dropped. */
+  sweeps = 0;
+  /** Most that have lived at a time. */
+  most = 0;
+
+  /** `capacity`: regions at the most. */
+  constructor(memory: PhysicalMemory, layout: EngineLayout, capacity: number, imports: Imports) {
+    this.#capacity = Math.min(capacity, CAPACITY);
+    this.#memory = memory;
+    this.#layout = layout;
+    this.#imports = imports;
+    this.#entries = new Int32Array(memory.buffer, layout.entries, CAPACITY);
+    for (let n = this.#capacity - 1; n >= 0; n--) this.#free.push(n);
+  }
+
+  /** Regions that live. */
+  get size(): number {
+    return this.#homes.size;
+  }
+
+  /** A place in the table, which the region will have until it is dropped; drops what is cold when there is none. */
+  reserve(): number {
+    if (this.#free.length === 0) this.#dropColdHalf();
+    const index = this.#free.pop() as number;
+    this.#entries[index] = 0;
+    return index;
+  }
+
+  #dropColdHalf(): void {
+    const entries = this.#entries;
+    const regions = [...this.#homes.keys()].sort((a, b) => (entries[a.index] as number) - (entries[b.index] as number));
+    for (const region of regions.slice(0, Math.ceil(regions.length / 2))) region.drop();
+    this.sweeps++;
+    entries.fill(0);
+  }
+
+  /** Compiles new regions together. */
+  add(regions: readonly CompiledRegion[]): void {
+    this.#module(regions, 0);
+    this.#settle();
+    if (this.#instances <= GENERATION) return;
+    this.#table = new WebAssembly.Table({ element: "anyfunc", initial: CAPACITY });
+    this.#instances = 0;
+    for (const modules of this.#levels) for (const each of modules) this.#instantiate(each);
+  }
+
+  /** A region is dropped. */
+  remove(region: CompiledRegion): void {
+    const home = this.#homes.get(region) as LiveModule;
+    this.#homes.delete(region);
+    this.#free.push(region.index);
+    home.regions.delete(region);
+    if (home.regions.size === 0) this.#levels[home.level]?.delete(home);
+  }
+
+  clear(): void {
+    for (const region of [...this.#homes.keys()]) region.drop();
+  }
+
+  statistics(): Readonly<Record<string, number>> {
+    let blocks = 0;
+    for (const region of this.#homes.keys()) blocks += region.blocks;
+    return {
+      "engine.modules": this.compiled,
+      "engine.modules.live": this.#live(),
+      "engine.modules.most": this.most,
+      "engine.modules.bytes": this.bytes,
+      "engine.merges": this.merges,
+      "engine.sweeps": this.sweeps,
+      "engine.regions.live": this.size,
+      "engine.blocks.live": blocks,
+      "engine.table": CAPACITY,
+    };
+  }
+
+  #live(): number {
+    return this.#levels.reduce((sum, { size }) => sum + size, 0);
+  }
+
+  /** Merges the modules of each level that has FAN of them. */
+  #settle(): void {
+    for (const [level, modules] of this.#levels.entries()) {
+      const last = level === LEVELS - 1;
+      const wanted = [...modules].filter(({ regions }) => !last || regions.size < SMALL);
+      if (wanted.length < FAN) continue;
+      this.merges++;
+      const regions = wanted.flatMap((each) => [...each.regions]);
+      const next = last ? level : level + 1;
+      for (let n = 0; n < regions.length; n += LARGEST) this.#module(regions.slice(n, n + LARGEST), next);
+    }
+  }
+
+  /** Compiles regions into one module, in the place of what they were. */
+  #module(regions: readonly CompiledRegion[], level: number): void {
+    const bytes = encodeModule({
+      types: FUNCTION_TYPES,
+      imports: this.#imports.map(([name, type]) => ({ name, type })),
+      memoryPages: this.#memory.buffer.byteLength / 65536,
+      functions: [
+        ...runtimeFunctions(this.#layout).map(({ type, body }) => ({ type, code: body.encode() })),
+        ...regions.map(({ code, index }) => ({ type: FUNCTION_TYPE.region, code, name: `r${index}` })),
+      ],
+    });
+    const home: LiveModule = { level, module: new WebAssembly.Module(bytes), regions: new Set(regions) };
+    this.compiled++;
+    this.bytes += bytes.length;
+    for (const region of regions) {
+      const before = this.#homes.get(region);
+      if (before !== undefined) {
+        before.regions.delete(region);
+        if (before.regions.size === 0) this.#levels[before.level]?.delete(before);
+      }
+      this.#homes.set(region, home);
+    }
+    this.#levels[level]?.add(home);
+    this.#instantiate(home);
+    this.most = Math.max(this.most, this.#live());
+  }
+
+  /** Makes the regions of a module reachable. */
+  #instantiate({ module, regions }: LiveModule): void {
+    const { exports } = new WebAssembly.Instance(module, {
+      m: {
+        memory: this.#memory.wasm,
+        table: this.#table,
+        ...Object.fromEntries(this.#imports.map(([name, , function_]) => [name, function_])),
+      },
+    });
+    this.#instances++;
+    for (const region of regions) {
+      region.entry = exports[`r${region.index}`] as () => number;
+      this.#table.set(region.index, region.entry);
+    }
+  }
+}
