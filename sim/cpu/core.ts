@@ -456,7 +456,9 @@ export class Core {
     const i32 = state.i32;
     const user = i32[CELL.cpl] === 3;
     // The fetch is the business of whoever fetches, not of who transferred control here.
-    if (user !== (this.accounts.current === this.accounts.byDomain["guest-user"])) this.#enterDomain();
+    if (user !== (this.accounts.current === this.accounts.byDomain["guest-user"]) || this.monitorAtRing0) {
+      this.#enterDomain();
+    }
     const eip = i32[CELL.rip] as number;
     const linear = (state.segmentBase(SEG.cs) + (eip >>> 0)) >>> 0;
     if (this.#breakpoints !== null && this.#stopsAt(linear)) return BREAKPOINT;

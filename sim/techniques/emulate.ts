@@ -96,6 +96,7 @@ export class Emulator {
   /** What was lifted lately, by its bytes: for the simulator's speed, nothing that the monitor has or pays for. */
   readonly #recent: ({ mode: number; bytes: Uint8Array; lifted: Lifted } | undefined)[] = new Array(RECENT_SLOTS);
   readonly #decoded: (Decoded | null)[] = new Array(DECODED_SLOTS).fill(null);
+  readonly #causes = new WeakMap<Lifted, string | null>();
   #occupied = 0;
 
   constructor(state: CpuState, env: VirtualEnvironment, ledger: Ledger) {
@@ -145,9 +146,9 @@ export class Emulator {
     this.#occupied = 0;
   }
 
-  /** The technique-neutral cause that the instruction fetched last is; null for one that is none. */
-  cause(): string | null {
-    return causeOf(this.#decoder.instruction);
+  /** The technique-neutral cause that a fetched instruction is; null for one that is none. */
+  cause(lifted: Lifted): string | null {
+    return this.#causes.get(lifted) ?? null;
   }
 
   save(): SavedDecoded {
@@ -257,7 +258,8 @@ export class Emulator {
     const bits = (mode & 1) !== 0 ? 32 : 16;
     const stackBits = (mode & 2) !== 0 ? 32 : 16;
     const lifted = lift(this.#decoder.instruction, { bits, stackBits }, costTicks(this.#profile));
-    if (lifted === null) {
+    if (lifted !== null) this.#causes.set(lifted, causeOf(this.#decoder.instruction));
+    else {
       const state = this.#state;
       const text = Array.from(this.#bytes.subarray(0, length), (b) => digits(b, 2)).join(" ");
       const where = `${digits(state.selector(SEG.cs), 4)}:${digits(state.eip, 8)}`;

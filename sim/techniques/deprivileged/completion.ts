@@ -29,7 +29,7 @@ export class Completion {
       this.#signalled();
       return "instruction-fetch";
     }
-    const cause = emulator.cause() ?? otherwise;
+    const cause = emulator.cause(lifted) ?? otherwise;
     guestMemory.do("emulate");
     this.run(lifted);
     return cause;

@@ -44,7 +44,7 @@ export const SELECTOR = {
   cacheKernel: ((FIRST_MONITOR_ENTRY + 4) * 8) | 1,
   cacheUser: ((FIRST_MONITOR_ENTRY + 5) * 8) | 3,
   /** The page of translated code's data. */
-  dataPage: ((FIRST_MONITOR_ENTRY + 6) * 8) | 3,
+  dataPage: ((FIRST_MONITOR_ENTRY + 6) * 8) | 1,
 } as const;
 
 /** Selector of the entry that stands for what is in a segment register of the virtual processor (SEG). */

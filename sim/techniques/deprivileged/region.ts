@@ -112,7 +112,8 @@ export class MonitorRegion implements FramePool {
     return map;
   }
 
-  build(): void {
+  /** `translated`: the lowest privilege whose code runs in the translation cache; null when there is none. */
+  build(translated: 1 | 3 | null): void {
     const memory = this.#memory;
     for (let page = 0; page < this.mappedPages; page++) {
       const entry = ((this.#first + page) << PAGE_SHIFT) | PTE | pageRights(page);
@@ -135,10 +136,14 @@ export class MonitorRegion implements FramePool {
     this.#descriptor(SELECTOR.code, packDescriptor(0, FLAT_PAGES, FLAT | CODE));
     this.#descriptor(SELECTOR.data, packDescriptor(0, FLAT_PAGES, FLAT | DATA));
     this.#descriptor(SELECTOR.tss, packDescriptor(this.tss, TSS_LIMIT, TSS_BUSY));
-    this.#descriptor(SELECTOR.cacheKernel, packDescriptor(0, FLAT_PAGES, FLAT | CODE | dplBits(1)));
-    this.#descriptor(SELECTOR.cacheUser, packDescriptor(0, FLAT_PAGES, FLAT | CODE | dplBits(3)));
-    const data = packDescriptor(regionAddress(REGION_PAGE.data), PAGE_SIZE - 1, RIGHTS.DB | DATA | dplBits(3));
-    this.#descriptor(SELECTOR.dataPage, data);
+    // Code that runs as it stands may load what it has the privilege for, so there must be nothing for it.
+    if (translated !== null) {
+      this.#descriptor(SELECTOR.cacheKernel, packDescriptor(0, FLAT_PAGES, FLAT | CODE | dplBits(1)));
+      if (translated === 3)
+        this.#descriptor(SELECTOR.cacheUser, packDescriptor(0, FLAT_PAGES, FLAT | CODE | dplBits(3)));
+      const rights = RIGHTS.DB | DATA | dplBits(translated);
+      this.#descriptor(SELECTOR.dataPage, packDescriptor(regionAddress(REGION_PAGE.data), PAGE_SIZE - 1, rights));
+    }
 
     // iret
     this.#code(STUB.resume, [0xcf]);

@@ -39,8 +39,8 @@ export class WorldSwitch {
 
   /** The machine's loader: the monitor's region, and the registers with which it begins. */
   bringUp(): void {
-    const { region, hardware, status } = this.#parts;
-    region.build();
+    const { region, hardware, status, translator } = this.#parts;
+    region.build(translator === null ? null : translator.runs(3) ? 3 : 1);
     hardware.begin();
     status.where = WHERE.NOWHERE;
     status.stale = true;
@@ -266,7 +266,7 @@ export class WorldSwitch {
 
   /** The shadow of the guest's present address space becomes the active one. */
   #activate(): void {
-    const { hardware, shadow, status, virtual } = this.#parts;
+    const { core, hardware, shadow, status, virtual } = this.#parts;
     const efer = virtual.get(CELL.efer);
     const pae = usesPae(virtual.cr0, virtual.cr4, efer);
     status.stale = false;
@@ -277,8 +277,9 @@ export class WorldSwitch {
       pse: (virtual.cr4 & CR4.PSE) !== 0,
       pae: pae ? { nxe: (efer & EFER.NXE) !== 0, pdptes: virtual.pdptes() } : null,
     });
-    // The pointer table is at the same address with other contents.
-    if (shadow.usesPae) hardware.loseAll();
+    // The pointer table is at the same address with other contents; and of a root that the processor still has, but that
+    // was not the active one for a while, nobody has told what it lost.
+    if (shadow.usesPae || (status.root | 0) !== (core.state.get(CELL.cr3) | 0)) hardware.loseAll();
   }
 
   /** The guest is in HLT: the processor sleeps until something may be due. */
