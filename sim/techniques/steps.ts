@@ -110,6 +110,20 @@ export const MONITOR_STEPS = {
     instructions: 45,
     derivation: "one guest descriptor: unpack, test present, type and end, ring 0 to ring 1, cut the limit, pack",
   },
+  "events-test": {
+    instructions: 12,
+    derivation:
+      "no device was accessed: compare the next virtual deadline with the time-stamp counter, test the flag of a waiting interrupt",
+  },
+  "call-out": {
+    instructions: 40,
+    derivation:
+      "save 7 registers, find the call-out's record by its return address, indirect call; nothing of an exception to examine",
+  },
+  "cache-enter": {
+    instructions: 40,
+    derivation: "back into translated code: test flags for pending work, restore 7 registers, compose the frame, IRET",
+  },
   "unit-find": {
     instructions: 45,
     derivation: "look a translation unit up by guest EIP and code segment in a hash table of the translator's own",

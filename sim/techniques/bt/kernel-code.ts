@@ -308,7 +308,7 @@ export class BinaryTranslation implements KernelTranslator {
     const found = this.#cache.recover(eip);
     if (found === undefined) return false;
     const { unit, point } = found;
-    if (point.offset === 0 || point.offset === unit.translation.boundary) return false;
+    if (point.offset === 0 || point.offset >= unit.translation.boundary) return false;
     if (this.#armed === unit) return true;
     if (this.#armed !== null) this.#cache.disarm(this.#armed);
     this.#parts.guestMemory.do("unit-patch");

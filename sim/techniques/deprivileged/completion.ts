@@ -22,9 +22,9 @@ export class Completion {
    * translator has decoded it before.
    */
   instruction(otherwise: string, decoded = false): string {
-    const { emulator, guestMemory } = this.#parts;
+    const { emulator, guestMemory, port } = this.#parts;
     guestMemory.do(decoded ? "decoded" : "decode");
-    const lifted = emulator.fetch();
+    const lifted = decoded ? port.free(() => emulator.fetch()) : emulator.fetch();
     if (lifted === null) {
       this.#signalled();
       return "instruction-fetch";

@@ -27,6 +27,7 @@ interface SavedMonitor {
   readonly stale: boolean;
   readonly root: number;
   readonly translated: boolean;
+  readonly deviceAccesses: number;
   readonly loaded: readonly number[];
   readonly a20: boolean;
   readonly end: RunEnd | null;
@@ -225,6 +226,7 @@ export class DeprivilegedMonitor implements Technique {
       stale: status.stale,
       root: status.root,
       translated: status.translated,
+      deviceAccesses: status.deviceAccesses,
       loaded: [...status.loaded],
       a20: pmap.a20,
       end: status.end,
@@ -249,6 +251,7 @@ export class DeprivilegedMonitor implements Technique {
     status.stale = from.stale;
     status.root = from.root;
     status.translated = from.translated;
+    status.deviceAccesses = from.deviceAccesses;
     status.loaded = [...from.loaded];
     pmap.a20 = from.a20;
     status.end = from.end;

@@ -47,6 +47,8 @@ export interface MonitorStatus {
   root: number;
   /** Translated code runs, or the guest's own. */
   translated: boolean;
+  /** Accesses to devices that had been made when they were looked at last. */
+  deviceAccesses: number;
   /** Selectors that the processor was given, by segment register. */
   loaded: number[];
 }

@@ -69,6 +69,7 @@ export function wire(given: DeprivilegedOptions): DeprivilegedParts {
     stale: true,
     root: 0,
     translated: false,
+    deviceAccesses: 0,
     loaded: [],
   };
   const counts: Record<string, number> = { "events.delivered": 0, "fault.injected": 0 };

@@ -81,10 +81,10 @@ export class WorldSwitch {
       this.#resume();
       return;
     }
-    guestMemory.do("dispatch");
+    const vector = offset === GATE.sysenter ? null : offset / GATE.bytesPerVector;
+    guestMemory.do(status.translated && vector === CALL_OUT_VECTOR ? "call-out" : "dispatch");
     saveGeneral(port, region, core.state);
     status.where = WHERE.HELD;
-    const vector = offset === GATE.sysenter ? null : offset / GATE.bytesPerVector;
     const frame = vector === null ? null : readFrame(port, region, core.state, vector);
     if (frame !== null && frame.cs === SELECTOR.code) {
       throw new Error(`monitor: vector ${vector} in the monitor itself, at ${frame.eip.toString(16)}`);
@@ -149,14 +149,13 @@ export class WorldSwitch {
 
   /** After a handler: back into the same code where nothing of the guest has changed, else where it is now. */
   #goOn(arrival: Arrival): void {
-    const { board, guestMemory, ledger, status, translator } = this.#parts;
+    const { board, status, translator } = this.#parts;
     if (arrival.precise || translator === null || arrival.frame === null || status.stale) {
       arrival.makePrecise();
       this.#resume();
       return;
     }
-    guestMemory.do("events");
-    if (board.nextDeadline() <= ledger.clock.now) board.due(ledger.clock.now);
+    this.#lookAtDevices();
     const interrupts = board.interruptLine && translator.interruptFlag();
     if (status.end === null && !board.nmiLine && (!interrupts || translator.postpone(arrival.frame.eip))) {
       this.#return(arrival.frame, false);
@@ -166,12 +165,22 @@ export class WorldSwitch {
     this.#resume();
   }
 
+  /** Lets virtual devices act. Where none was accessed, and nothing has fallen due, there is nothing to poll. */
+  #lookAtDevices(): void {
+    const { board, guestMemory, ledger, status } = this.#parts;
+    const { now } = ledger.clock;
+    const due = board.nextDeadline() <= now;
+    const accessed = guestMemory.deviceAccesses !== status.deviceAccesses;
+    status.deviceAccesses = guestMemory.deviceAccesses;
+    guestMemory.do(due || accessed ? "events" : "events-test");
+    if (due) board.due(now);
+  }
+
   /** Lets virtual devices act, delivers what is due, and has the guest go on: in the processor, emulated, or asleep. */
   #resume(): void {
-    const { board, conditions, events, guestMemory, ledger, status, virtual } = this.#parts;
+    const { board, conditions, events, status, virtual } = this.#parts;
     for (;;) {
-      guestMemory.do("events");
-      if (board.nextDeadline() <= ledger.clock.now) board.due(ledger.clock.now);
+      this.#lookAtDevices();
       if (status.end !== null || status.resetTo !== null) return;
       if (board.nmiLine) {
         virtual.set(CELL.activity, 0);
@@ -310,7 +319,7 @@ export class WorldSwitch {
       shadow.usesPae,
       !status.translated && virtual.getNumber(CELL.tscOffset) !== 0,
     );
-    guestMemory.do("resume");
+    guestMemory.do(status.translated ? "cache-enter" : "resume");
     const reload = restore && DATA_SEGMENTS.some((segment) => this.#differs(segment));
     let at = region.stackTop;
     const push = (value: number): void => {
