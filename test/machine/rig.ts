@@ -12,6 +12,7 @@ import { boardFor } from "../../sim/devices/board.ts";
 import { Machine, type MachineOptions, type TechniqueName } from "../../sim/machine.ts";
 import type { Observer } from "../../sim/observer.ts";
 import type { RunEnd } from "../../sim/result.ts";
+import type { BtParameters } from "../../sim/techniques/bt/parameters.ts";
 import { VtxMonitor } from "../../sim/techniques/vtx/monitor.ts";
 import { imagesFolder, readManifest } from "../guests.ts";
 
@@ -52,6 +53,8 @@ export interface Setup {
   readonly seed?: number;
   readonly observer?: Observer;
   readonly emulateAlways?: boolean;
+  /** Of binary translation. */
+  readonly bt?: Partial<BtParameters>;
   /** When code is compiled; null: never. */
   readonly engine?: EnginePolicy | null;
   /** Changes what the boot loader leaves in the processor. */
@@ -97,6 +100,7 @@ export function emptyMachine(setup: Setup): Rig {
     ...(setup.disks === undefined ? {} : { disks: setup.disks }),
     ...(setup.pmapLayout === undefined ? {} : { pmapLayout: setup.pmapLayout }),
     ...(setup.emulateAlways === undefined ? {} : { emulateAlways: setup.emulateAlways }),
+    ...(setup.bt === undefined ? {} : { bt: setup.bt }),
     ...(setup.engine === undefined ? {} : { engine: setup.engine }),
     ...(setup.observer === undefined ? {} : { observer: setup.observer }),
   };

@@ -15,7 +15,7 @@ export const CACHE_BASE = REGION + 37 * PAGE_BYTES;
 
 /** Offsets of double words in the data page. */
 export const DATA = {
-  /** Added to the image of the hardware's flags, in which IF is 1 and IOPL 0: 0 or -IF, and the guest's IOPL. */
+  /** Added to the image of the hardware's flags, in which IF is 1 and IOPL 0: 0 or -IF; the guest's IOPL, VIF and VIP. */
   ifDelta: 0x00,
   ioplDelta: 0x04,
   /** Not 0: an interrupt waits for the guest's IF. */

@@ -50,7 +50,8 @@ export class VirtualData {
   publish(virtual: CpuState, pending: boolean): void {
     const { flags } = virtual;
     this.write(DATA.ifDelta, (flags & FLAG.IF) === 0 ? -FLAG.IF : 0);
-    if (this.peek(DATA.ioplDelta) !== (flags & FLAG.IOPL)) this.#changeIopl(flags & FLAG.IOPL);
+    if (((this.peek(DATA.ioplDelta) ^ flags) & FLAG.IOPL) !== 0) this.#changeIopl((flags & FLAG.IOPL) >>> 12);
+    this.write(DATA.ioplDelta, flags & (FLAG.IOPL | FLAG.VIF | FLAG.VIP));
     this.write(DATA.pending, pending ? 1 : 0);
     this.write(DATA.ts, virtual.cr0 & CR0.TS);
     for (const [n, cell] of CONTROLS) this.write(controlSlot(n), virtual.get(cell));
@@ -60,8 +61,7 @@ export class VirtualData {
   }
 
   #changeIopl(iopl: number): void {
-    this.write(DATA.ioplDelta, iopl);
-    const table = new DataView(popFlagsTable(iopl >>> 12).buffer);
+    const table = new DataView(popFlagsTable(iopl).buffer);
     for (let at = 0; at < table.byteLength; at += 4) this.write(DATA.popFlags + at, table.getUint32(at, true));
   }
 }

@@ -2,11 +2,12 @@
  * Whether the processor can run the guest as it is, de-privileged: its user code as it stands, its kernel's as it stands
  * (classical) or translated. Where it cannot, the guest is emulated (guest-emulation.ts).
  */
-import { BLOCKING, CELL, type CpuState, CR0, FLAG, RIGHTS, SEG, SEGMENT_NAMES } from "../../cpu/state.ts";
+import { BLOCKING, CELL, type CpuState, CR0, CR4, FLAG, RIGHTS, SEG, SEGMENT_NAMES } from "../../cpu/state.ts";
 import { breakpointWatches } from "../../cpu/system/breakpoints.ts";
 import { DEBUG_TRAPS } from "../emulate.ts";
 import type { RunConditions } from "../guest-emulation.ts";
 import type { Translator } from "./kernel-code.ts";
+import { REGION_BASE } from "./layout.ts";
 import type { ShadowDescriptors } from "./shadow-descriptors.ts";
 import { truncatedDescriptor } from "./truncate.ts";
 
@@ -15,6 +16,8 @@ const DATA_SEGMENTS = [SEG.es, SEG.ds, SEG.fs, SEG.gs] as const;
 export class DirectConditions implements RunConditions {
   /** A debugger has breakpoints, which only the emulator meets. */
   breakpoints = false;
+  /** Linear address at which there is nothing to translate, for as long as the guest stays there; or -1. */
+  #noCode = -1;
   readonly #virtual: CpuState;
   readonly #descriptors: ShadowDescriptors;
   readonly #translator: Translator | null;
@@ -26,19 +29,38 @@ export class DirectConditions implements RunConditions {
   }
 
   obstacle(): string | null {
-    return this.#ofMode() ?? this.#ofEvents() ?? this.#ofSegments();
+    return this.#ofCode() ?? this.#ofMode() ?? this.#ofEvents() ?? this.#ofSegments();
   }
 
-  save(): null {
+  /** The translator has found no code at CS:EIP: the guest's own fetch will say why. */
+  lackCode(): void {
+    this.#noCode = this.#linear();
+  }
+
+  save(): string | null {
+    return this.#noCode < 0 ? null : String(this.#noCode);
+  }
+
+  restore(saved: string | null): void {
+    this.#noCode = saved === null ? -1 : Number(saved);
+  }
+
+  #linear(): number {
+    return (this.#virtual.segmentBase(SEG.cs) + this.#virtual.eip) >>> 0;
+  }
+
+  #ofCode(): string | null {
+    if (this.#noCode < 0) return null;
+    if (this.#linear() === this.#noCode) return "code that cannot be fetched";
+    this.#noCode = -1;
     return null;
   }
 
-  restore(): void {}
-
   #ofMode(): string | null {
-    const { cr0, flags, cpl } = this.#virtual;
+    const { cr0, cr4, flags, cpl } = this.#virtual;
     if ((cr0 & CR0.PE) === 0) return "real-address mode";
     if ((flags & FLAG.VM) !== 0) return "virtual-8086 mode";
+    if (cpl === 3 && (cr4 & CR4.PVI) !== 0) return "protected-mode virtual interrupts";
     if (cpl === 1 || cpl === 2) return `ring ${cpl}`;
     // What the processor would let it do at CPL 3 that it must not let it: IN, OUT, CLI, STI.
     if (cpl === 3 && (flags & FLAG.IOPL) === FLAG.IOPL) return "IOPL 3 at CPL 3";
@@ -72,6 +94,7 @@ export class DirectConditions implements RunConditions {
     for (const segment of [SEG.cs, SEG.ss, ...DATA_SEGMENTS]) {
       if (!this.#descriptors.agrees(segment)) return `${SEGMENT_NAMES[segment]}: not its descriptor`;
     }
+    if (virtual.eip >= REGION_BASE - virtual.segmentBase(SEG.cs)) return "code beyond the truncated limit";
     if (virtual.cpl !== 3) return null;
     // The return to CPL 3 would empty it.
     const inner = DATA_SEGMENTS.find((segment) => {

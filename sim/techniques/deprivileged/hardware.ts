@@ -123,6 +123,14 @@ export class Hardware {
     env.charge("wrmsr");
   }
 
+  /** SS of the monitor with this base, until its next return. */
+  shiftStack(base: number): void {
+    const { state, env } = this.#core;
+    this.#region.shiftStack(base);
+    state.setSegment(SEG.ss, SELECTOR.shiftedStack, base, FLAT, DATA_RIGHTS);
+    env.charge("segmentLoad");
+  }
+
   save(): { readonly lost: readonly number[] | null } {
     return { lost: this.#lost === null ? null : [...this.#lost] };
   }

@@ -45,6 +45,8 @@ export const SELECTOR = {
   cacheUser: ((FIRST_MONITOR_ENTRY + 5) * 8) | 3,
   /** The page of translated code's data. */
   dataPage: ((FIRST_MONITOR_ENTRY + 6) * 8) | 1,
+  /** The monitor's stack under a base, from which it returns to a 16-bit stack. */
+  shiftedStack: (FIRST_MONITOR_ENTRY + 7) * 8,
 } as const;
 
 /** Selector of the entry that stands for what is in a segment register of the virtual processor (SEG). */

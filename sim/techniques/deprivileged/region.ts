@@ -155,6 +155,11 @@ export class MonitorRegion implements FramePool {
     this.#code(STUB.halt, [0xfb, 0xf4, 0xfa, 0xe9, distance, distance >> 8, distance >> 16, distance >> 24]);
   }
 
+  /** The monitor's stack segment for returns to 16-bit stacks. */
+  shiftStack(base: number): void {
+    this.#descriptor(SELECTOR.shiftedStack, packDescriptor(base, FLAT_PAGES, FLAT | DATA));
+  }
+
   #code(offset: number, bytes: readonly number[]): void {
     this.#memory.copyIn(this.host(REGION_PAGE.stubs) + offset, Uint8Array.from(bytes));
   }

@@ -5,7 +5,7 @@
  * restored.
  */
 import { costTicks } from "../../cpu/profiles/profile.ts";
-import { BLOCKING, CELL, CR0, CR4, EFER, FLAG, GPR, SEG } from "../../cpu/state.ts";
+import { BLOCKING, CELL, CR0, CR4, EFER, FLAG, GPR, RIGHTS, SEG } from "../../cpu/state.ts";
 import { usesPae } from "../../cpu/system/pdptes.ts";
 import { DEBUG_TRAPS } from "../emulate.ts";
 import type { EmulationStop } from "../guest-emulation.ts";
@@ -233,7 +233,7 @@ export class WorldSwitch {
 
   /** Into the guest's own code, or what was made from it. */
   #enter(): void {
-    const { board, descriptors, hardware, status, translator, virtual } = this.#parts;
+    const { board, conditions, descriptors, hardware, status, translator, virtual } = this.#parts;
     const translated = translator?.runs(virtual.cpl) === true;
     const level = virtual.cpl === 3 ? 3 : 1;
     let eip = virtual.eip;
@@ -241,6 +241,7 @@ export class WorldSwitch {
     if (translated) {
       eip = (translator as NonNullable<typeof translator>).enter(board.interruptLine);
       if (eip < 0) {
+        conditions.lackCode();
         this.#emulate("code that cannot be fetched");
         return;
       }
@@ -329,9 +330,22 @@ export class WorldSwitch {
     for (const value of [frame.ss, frame.esp, frame.flags, frame.cs, frame.eip]) push(value);
     if (reload) for (const segment of [SEG.ds, SEG.es, SEG.fs, SEG.gs]) push(status.loaded[segment] as number);
     restoreGeneral(port, region, restore ? virtual : null, core.state);
-    core.state.set(GPR.esp, at);
+    core.state.set(GPR.esp, this.#shifted(frame, at));
     core.state.eip = region.stub(reload ? "reload" : "resume");
     status.where = WHERE.RUNNING;
+  }
+
+  /**
+   * ESP for a stub that returns by what is at `at`. IRET to a 16-bit stack loads SP alone and leaves in the upper half of ESP
+   * the monitor's (SDM vol. 3, 6.14 has no word of it): so that is made the guest's, and the base of SS what makes up for it.
+   */
+  #shifted(frame: Frame, at: number): number {
+    const { descriptors, hardware } = this.#parts;
+    const { rights } = descriptorSegment(...descriptors.shadowDescriptor(frame.ss));
+    if ((rights & RIGHTS.DB) !== 0) return at;
+    const esp = ((frame.esp & ~0xffff) | (at & 0xffff)) >>> 0;
+    hardware.shiftStack((at - esp) >>> 0);
+    return esp;
   }
 
   /** Whether a segment register of the processor does not hold what it is to hold. */
