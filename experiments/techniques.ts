@@ -5,6 +5,7 @@
 import { PROFILE_NAMES } from "../sim/cpu/profiles/catalogue.ts";
 import type { Profile } from "../sim/cpu/profiles/profile.ts";
 import { BT_PARAMETERS } from "../sim/techniques/bt/parameters.ts";
+import { CLASSICAL_PARAMETERS } from "../sim/techniques/deprivileged/parameters.ts";
 import type { ParameterInfo } from "../sim/techniques/parameters.ts";
 import { Problem } from "./problem.ts";
 import { hint } from "./suggest.ts";
@@ -39,7 +40,7 @@ export const TECHNIQUES: readonly TechniqueInfo[] = [
     description: "trap and emulate by de-privileging alone, which x86 does not allow: for kernels that survive it",
     memory: ["shadow"],
     onlyIfNamed: true,
-    parameters: [],
+    parameters: CLASSICAL_PARAMETERS,
     missing: () => null,
   },
   {

@@ -35,6 +35,7 @@ import { cacheBytes } from "./techniques/bt/cache.ts";
 import { BinaryTranslation } from "./techniques/bt/kernel-code.ts";
 import { BT_USUAL, type BtParameters } from "./techniques/bt/parameters.ts";
 import { DeprivilegedMonitor } from "./techniques/deprivileged/monitor.ts";
+import type { ClassicalParameters } from "./techniques/deprivileged/parameters.ts";
 import type { GuestCpu, Technique } from "./techniques/monitor.ts";
 import { Native } from "./techniques/native.ts";
 import { TIMER_VECTOR } from "./techniques/physical-timer.ts";
@@ -63,6 +64,8 @@ export interface MachineOptions {
   readonly technique: TechniqueName;
   /** Of the binary translator, what is not as usual. */
   readonly bt?: Partial<BtParameters>;
+  /** Of the classical monitor, what is not as usual. */
+  readonly classical?: Partial<ClassicalParameters>;
   /** RAM of the guest in bytes; a multiple of 4 KB. */
   readonly guestBytes: number;
   /** Seeds TLB replacement. */
@@ -231,6 +234,7 @@ export class Machine {
             name: options.technique === "bt" ? "bt" : "classical",
             bus: this.#physicalBoard,
             cachePages,
+            trapsTimeStamp: options.classical?.tsc === "trap",
             translator: options.technique === "bt" ? (each) => new BinaryTranslation(each, translation) : null,
           });
     monitor.log.observer = options.observer ?? null;

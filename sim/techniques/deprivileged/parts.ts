@@ -72,6 +72,8 @@ export interface DeprivilegedParts {
   readonly conditions: DirectConditions;
   readonly emulation: GuestEmulation;
   readonly timer: PhysicalTimer;
+  /** RDTSC of the guest's own code traps. */
+  readonly trapsTimeStamp: boolean;
   readonly translator: Translator | null;
   readonly log: ExitLog;
   readonly status: MonitorStatus;

@@ -39,6 +39,8 @@ export interface DeprivilegedOptions {
   readonly pages: number;
   /** Of them, for a translation cache. */
   readonly cachePages: number;
+  /** RDTSC of the guest's own code traps, whatever its time-stamp counter is. */
+  readonly trapsTimeStamp: boolean;
   readonly busClock: { readonly numerator: number; readonly denominator: number };
   /** Makes the translator of the kernel's code; null: the code runs as it stands. */
   readonly translator: ((parts: TranslatorParts) => Translator) | null;
@@ -165,6 +167,7 @@ export function wire(given: DeprivilegedOptions): DeprivilegedParts {
     conditions,
     emulation,
     timer,
+    trapsTimeStamp: given.trapsTimeStamp,
     translator,
     log,
     status,

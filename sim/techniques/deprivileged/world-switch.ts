@@ -318,7 +318,7 @@ export class WorldSwitch {
       virtual.cr4,
       status.root,
       shadow.usesPae,
-      !status.translated && virtual.getNumber(CELL.tscOffset) !== 0,
+      !status.translated && (this.#parts.trapsTimeStamp || virtual.getNumber(CELL.tscOffset) !== 0),
     );
     guestMemory.do(status.translated ? "cache-enter" : "resume");
     const reload = restore && DATA_SEGMENTS.some((segment) => this.#differs(segment));
