@@ -101,6 +101,10 @@ interface Extent {
 
 const MODES = 64;
 
+/** Runs of a branch of a translation cache before it is kept, and how many are counted. */
+const PROBATION = 3;
+const MOST_ON_PROBATION = 4096;
+
 /** Direct-mapped cache of lookups. */
 const HOT_BLOCKS = 4096;
 
@@ -118,6 +122,8 @@ export class CodeCache {
   readonly #pages = new Map<number, CodePage>();
   readonly #extents = new Map<Block | Dependent, readonly Extent[]>();
   readonly #hot: (Block | null)[] = new Array(HOT_BLOCKS).fill(null);
+  /** Runs of branches of a translation cache that are not kept yet, by address and mode. */
+  readonly #probation = new Map<number, number>();
   /** Code with accounts of its own; null: the mode's account everywhere. */
   classes: CodeClasses | null = null;
   /** Blocks lifted and dropped so far. */
@@ -206,7 +212,7 @@ export class CodeCache {
       last = lifted.rule;
       if (lifted.rule.endsBlock === true) break;
     }
-    return this.#keep({
+    const block: Block = {
       kind: "code",
       ops: blockOps(parts, this.#loops && !mode.single),
       bytes,
@@ -222,7 +228,28 @@ export class CodeCache {
       text: "",
       heat: 0,
       compiled: null,
-    });
+    };
+    return this.#isOnProbation(block) ? block : this.#keep(block);
+  }
+
+  /**
+   * Branches of a translation cache are patched when they are followed for the first time: they are kept only when they
+   * have run before.
+   */
+  #isOnProbation({ physical, key, ops }: Block): boolean {
+    const { classes } = this;
+    if (classes === null || physical < classes.first || physical >= classes.first + classes.classes.length)
+      return false;
+    if (!ops.some(({ op }) => op === OP.JUMP || op === OP.JUMP_IF)) return false;
+    const name = (physical - (physical & 0xfff)) * MODES + key;
+    const runs = this.#probation.get(name) ?? 0;
+    if (runs === PROBATION) {
+      this.#probation.delete(name);
+      return false;
+    }
+    if (this.#probation.size >= MOST_ON_PROBATION) this.#probation.clear();
+    this.#probation.set(name, runs + 1);
+    return true;
   }
 
   /** An instruction whose bytes are on two pages. */
@@ -391,6 +418,7 @@ export class CodeCache {
     for (const owner of [...this.#extents.keys()]) if (!isBlock(owner)) owner.drop();
     this.#extents.clear();
     this.#pages.clear();
+    this.#probation.clear();
     this.#hot.fill(null);
     this.#memory.unmarkCode();
   }

@@ -123,7 +123,12 @@ export function emitOp(c: RegionCode, op: MicroOp): void {
 function helper(c: RegionCode, op: MicroOp): void {
   if (op.imm === HELPER_NUMBER.pushAll) pushAll(c);
   else if (op.imm === HELPER_NUMBER.popAll) popAll(c);
-  else {
+  else if (op.imm === HELPER_NUMBER.readCr) {
+    c.loadCell(CELL.cpl);
+    c.when(() => c.giveUp());
+    c.loadCell(CELL.cr2);
+    c.write(op.d);
+  } else {
     c.read(op.a);
     if (op.imm === HELPER_NUMBER.invlpg) {
       // Without a look at the segment's limit (SDM vol. 2, INVLPG).

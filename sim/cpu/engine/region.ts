@@ -304,16 +304,18 @@ const ONLY_WIDE = set(OP.DIV, OP.IDIV, OP.SHLD, OP.SHRD);
 const NEAR = set(OP.JUMP, OP.JUMP_IF, OP.JUMP_TO);
 const LAST_GPR = GPR.edi;
 
-/** PUSHA and POPA of 32 bits, loads of segment registers but SS, INVLPG. */
+/** PUSHA and POPA of 32 bits, loads of segment registers but SS, INVLPG, MOV from CR2. */
 function isNativeHelper({ imm, w, x, d }: MicroOp): boolean {
-  if (imm === HELPER_NUMBER.invlpg) return true;
+  if (imm === HELPER_NUMBER.invlpg || (imm === HELPER_NUMBER.readCr && x === 2)) return true;
   if (imm === HELPER_NUMBER.loadSegment) return d === 0 && x !== SEG.ss && x !== SEG.cs;
   return (imm === HELPER_NUMBER.pushAll || imm === HELPER_NUMBER.popAll) && w === 32 && x === 32;
 }
 
 function isNative(lifted: Lifted): boolean {
   const known = ({ op, imm }: MicroOp): boolean =>
-    NEAR.has(op) || op === OP.LOOP || (op === OP.HELPER && imm === HELPER_NUMBER.invlpg);
+    NEAR.has(op) ||
+    op === OP.LOOP ||
+    (op === OP.HELPER && (imm === HELPER_NUMBER.invlpg || imm === HELPER_NUMBER.readCr));
   if (lifted.rule.endsBlock === true && !lifted.ops.some(known)) return false;
   if (lifted.rule.setsShadow !== undefined || lifted.rule.loadsRf === true) return false;
   if (lifted.ops.some((op) => ONLY_WIDE.has(op.op) && op.w !== 32)) return false;
