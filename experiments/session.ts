@@ -74,6 +74,7 @@ export class Session {
       seed: request.seed,
       timerPhase: request.timerPhase,
       ...(request.engine === undefined ? {} : { engine: request.engine }),
+      ...(request.resources === undefined ? {} : { resources: request.resources }),
       observer: this.#measurement,
       onSerial: (byte) => this.#heard(byte),
     });

@@ -5,6 +5,7 @@
 import type { EnginePolicy } from "../sim/cpu/engine/engine.ts";
 import type { Profile } from "../sim/cpu/profiles/profile.ts";
 import type { ExitRecord } from "../sim/observer.ts";
+import type { Resources } from "../sim/resources.ts";
 import type { RunResult } from "../sim/result.ts";
 import type { Image } from "./images.ts";
 import type { ScriptStep } from "./script.ts";
@@ -42,6 +43,8 @@ export interface SimulationRequest {
   readonly onSerial?: (text: string) => void;
   /** When code is compiled; null: never. Never changes a result. */
   readonly engine?: EnginePolicy | null;
+  /** Memory and modules of the runs before. Never changes a result. */
+  readonly resources?: Resources;
   /** What to wait for, send and type, in order (Session). */
   readonly script?: readonly ScriptStep[];
 }

@@ -1,6 +1,7 @@
 /** The worker thread of the pool (compiled: worker threads of Node 20 cannot load TypeScript). One task at a time. */
 import type { MessagePort } from "node:worker_threads";
-import { simulate } from "./simulate.ts";
+import { Recycled } from "./recycled.ts";
+import { type Simulate, simulate } from "./simulate.ts";
 import { runTask, type Task } from "./task.ts";
 import { simulateVerified, type VerifiedResult } from "./verify/sessions.ts";
 
@@ -12,14 +13,21 @@ export interface Work {
   readonly memory: Int32Array;
 }
 
+const recycled = new Recycled();
+
 /** What piscina calls. */
 export function work({ task, serial, memory }: Work): VerifiedResult {
-  const run = task.verify === true ? simulateVerified : simulate;
+  const run: Simulate = task.verify === true ? simulateVerified : simulate;
   try {
-    return runTask(task, run, serial && ((text) => serial.postMessage(text)));
+    return runTask(
+      task,
+      (request) => run({ ...request, resources: recycled }),
+      serial && ((text) => serial.postMessage(text)),
+    );
   } finally {
     serial?.postMessage(null);
     serial?.close();
+    recycled.release();
     noteMemory(memory);
   }
 }

@@ -30,6 +30,7 @@ import { PAGE_SHIFT, PAGE_SIZE } from "./memory/address.ts";
 import { EXTENDED_BASE, FIRMWARE_SIZES, MemoryMap } from "./memory/memory-map.ts";
 import { PhysicalMemory, type SavedMemory } from "./memory/physical.ts";
 import type { Observer } from "./observer.ts";
+import type { Resources } from "./resources.ts";
 import type { RunEnd } from "./result.ts";
 import { cacheBytes } from "./techniques/bt/cache.ts";
 import { BinaryTranslation } from "./techniques/bt/kernel-code.ts";
@@ -88,6 +89,8 @@ export interface MachineOptions {
   readonly maxBlock?: number;
   /** When hot code is compiled (sim/cpu/engine); null: never. Never changes a result. */
   readonly engine?: EnginePolicy | null;
+  /** Never changes a result. */
+  readonly resources?: Resources;
   /** The vtx monitor emulates every instruction of its guest; for tests of the emulator. */
   readonly emulateAlways?: boolean;
   readonly observer?: Observer;
@@ -146,7 +149,7 @@ export class Machine {
     const firmware = image.length === 0 ? image : withTables(image, profile, guestBytes);
     this.guestMemory = { map, firstRomPage: virtual ? guestPages + monitorPages : map.romBase >>> PAGE_SHIFT };
     const hostBytes = guestBytes + (virtual ? monitorPages * PAGE_SIZE + firmware.length : 0);
-    this.memory = new PhysicalMemory(hostBytes, virtual ? MemoryMap.pc(hostBytes, 0) : map);
+    this.memory = new PhysicalMemory(hostBytes, virtual ? MemoryMap.pc(hostBytes, 0) : map, options.resources);
     const clock = new Clock(this.memory.timeCells, profile.frequencyMHz);
     this.ledger = new Ledger(clock);
     const alarms = new Alarms();

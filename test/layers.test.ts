@@ -41,7 +41,7 @@ const sample: Record<string, string> = {
 };
 
 function layerOf(path: string): string {
-  if (/^sim\/(clock|ledger|observer|result)\.ts$/.test(path)) return "leaves";
+  if (/^sim\/(clock|ledger|observer|resources|result)\.ts$/.test(path)) return "leaves";
   const folder = /^sim\/(memory|cpu|devices|techniques)\//.exec(path)?.[1];
   if (folder !== undefined) return folder;
   if (path === "sim/vm.ts") return "vm";

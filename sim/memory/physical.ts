@@ -11,7 +11,9 @@
  * Addresses in holes and beyond RAM are not this file's business: the MMU sends them to the bus. Typed-array views
  * assume a little-endian host.
  */
+
 import { TIME_AREA_CELLS } from "../ledger.ts";
+import { FRESH, type Resources } from "../resources.ts";
 import { PAGE_SHIFT, PAGE_SIZE } from "./address.ts";
 import { MemoryMap, PAGE_KIND } from "./memory-map.ts";
 
@@ -108,8 +110,11 @@ export class PhysicalMemory {
   /** References by reason (index: REASON). */
   readonly references: Float64Array;
 
+  /** Where compiled code, which has this memory built in, gets its modules. */
+  readonly resources: Resources;
+
   /** `ramBytes` must be a multiple of 4 KB, at least 64 KB and at most MAX_RAM_BYTES; all is RAM if no map is given. */
-  constructor(ramBytes: number, map: MemoryMap = MemoryMap.flat(ramBytes)) {
+  constructor(ramBytes: number, map: MemoryMap = MemoryMap.flat(ramBytes), resources: Resources = FRESH) {
     if (ramBytes % PAGE_SIZE !== 0 || ramBytes < 0x10000 || ramBytes > MAX_RAM_BYTES) {
       throw new Error(`RAM of ${ramBytes} bytes: must be a multiple of ${PAGE_SIZE} from 65536 to ${MAX_RAM_BYTES}`);
     }
@@ -127,8 +132,8 @@ export class PhysicalMemory {
       entries: area(ENGINE_BYTES.entries),
       references: area(ENGINE_BYTES.references),
     };
-    const pages = Math.ceil(end / WASM_PAGE_BYTES);
-    this.wasm = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    this.resources = resources;
+    this.wasm = resources.memory(Math.ceil(end / WASM_PAGE_BYTES));
     this.buffer = this.wasm.buffer;
     this.ramBytes = ramBytes;
     this.map = map;

@@ -174,7 +174,7 @@ export class Modules {
         ...regions.map(({ code, index }) => ({ type: FUNCTION_TYPE.region, code, name: `r${index}` })),
       ],
     });
-    const home: LiveModule = { level, module: new WebAssembly.Module(bytes), regions: new Set(regions) };
+    const home: LiveModule = { level, module: this.#memory.resources.module(bytes), regions: new Set(regions) };
     this.compiled++;
     this.bytes += bytes.length;
     for (const region of regions) {

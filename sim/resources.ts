@@ -1,0 +1,16 @@
+/**
+ * What a machine takes from whoever runs it, because whoever runs many one after another can give it again: a fresh memory for
+ * each makes the host collect garbage each time, and compiled code of the same bytes is the same code. Never changes a result.
+ */
+export interface Resources {
+  /** A memory of so many pages of 64 KB or more, which is all zeroes as far as that, and nobody else's. */
+  memory(pages: number): WebAssembly.Memory;
+  /** The module of these bytes. */
+  module(bytes: Uint8Array): WebAssembly.Module;
+}
+
+/** Everything new. */
+export const FRESH: Resources = {
+  memory: (pages) => new WebAssembly.Memory({ initial: pages, maximum: pages }),
+  module: (bytes) => new WebAssembly.Module(bytes),
+};
