@@ -54,7 +54,7 @@ static const struct {
 
 SNIPPET(nothing, "nop");
 SNIPPET(closed, "movl $50, %ecx\n1:\tpushfl\n\tcli\n\tpopfl\n\tsti\n\tcli\n\tpushfl\n\tpopl %eax\n\tpushl $0x3002\n\tpushl %cs\n\tpushl $2f\n\tiret\n2:\tloop 1b");
-SNIPPET(not_allowed, "movl $20, %ecx\n1:\tpushl $0x3202\n\tpopfl\n\tpushfl\n\tpopl %eax\n\tpushl $0x3202\n\tpushl %cs\n\tpushl $2f\n\tiret\n2:\tloop 1b");
+SNIPPET(not_allowed, "movl $20, %ecx\n1:\tpushl $0x3202\n\tpopfl\n\tpushl $0x3202\n\tpushl %cs\n\tpushl $2f\n\tiret\n2:\tloop 1b");
 
 static void certain(void) {
     group("pending interrupts");
@@ -77,7 +77,7 @@ static void certain(void) {
             if (cpl) { /* IOPL 0: neither POPF nor IRET changes IF, CLI and STI fault */
                 reset(CPL3);
                 expect_done("POPF at IOPL 0", not_allowed);
-                expect("IF", caught.frame.eax & (EFLAGS_IF | IOPL3), 0);
+                expect("IF", caught.frame.eflags & (EFLAGS_IF | IOPL3), 0);
                 expect("arrived", arrived, 0);
                 reset(CPL3);
                 expect("STI at IOPL 0", run(p_sti), VECTOR_GENERAL_PROTECTION);
