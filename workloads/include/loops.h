@@ -7,6 +7,9 @@
  *   AFTER          instructions of an iteration, after it        (both loops; may be missing)
  * ESI counts iterations down; EAX, EBX, ECX, EDX and EDI are free, EBP is the driver's.
  *
+ * A region ends within its loop's function, where the warm-up has been: what a translator does when it first sees the
+ * code behind the call is not the operation's.
+ *
  * Both loops are functions whose entry and whose loop head lie at the beginning of a 64-byte line, so that the
  * instructions outside of the operation are the same, in number, kind and alignment.
  */
@@ -37,6 +40,7 @@ baseline_loop:
     AFTER
     decl %esi
     jnz 1b
+    MARK MARK_BASELINE_END
     ret
 
     .p2align 6
@@ -49,6 +53,7 @@ measured_loop:
     AFTER
     decl %esi
     jnz 1b
+    MARK MARK_MEASURED_END
     ret
 
     .p2align 6
@@ -70,14 +75,13 @@ warm_up_loops:
     ret
 
     /* RDTSC stands outside of the regions. The field holds the time of the beginning, then the difference. */
-    .macro REGION loop, field, begin, end
+    .macro REGION loop, field, begin
     rdtsc
     movl %eax, \field(%ebp)
     movl %edx, \field + 4(%ebp)
     movl MEASUREMENT_ITERATIONS(%ebp), %esi
     MARK \begin
     call \loop
-    MARK \end
     rdtsc
     subl \field(%ebp), %eax
     sbbl \field + 4(%ebp), %edx
@@ -93,8 +97,8 @@ measure_loops:
     pushl %esi
     pushl %edi
     movl $measurement, %ebp
-    REGION baseline_loop, MEASUREMENT_BASELINE, MARK_BASELINE_BEGIN, MARK_BASELINE_END
-    REGION measured_loop, MEASUREMENT_MEASURED, MARK_MEASURED_BEGIN, MARK_MEASURED_END
+    REGION baseline_loop, MEASUREMENT_BASELINE, MARK_BASELINE_BEGIN
+    REGION measured_loop, MEASUREMENT_MEASURED, MARK_MEASURED_BEGIN
     popl %edi
     popl %esi
     popl %ebx
