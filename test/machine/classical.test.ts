@@ -5,6 +5,8 @@ import { describe, expect, test } from "vitest";
 import { SUITES_FOLDER } from "../../experiments/paths.ts";
 import { readSuite } from "../../experiments/suite.ts";
 import { DeprivilegedMonitor } from "../../sim/techniques/deprivileged/monitor.ts";
+import { Program } from "./assemble.ts";
+import { AT, bootKernel, epilogue, prologue, SELECTOR } from "./kernel-frame.ts";
 import { account, boot, GUESTS, LIMIT, PROFILES, type Rig, type Setup, text, verdict } from "./rig.ts";
 
 function monitorOf({ machine }: Rig): DeprivilegedMonitor {
@@ -50,6 +52,37 @@ test.each(["t-paging", "t-pae", "kstorm"])(
   },
   60_000,
 );
+
+test("each exit is recorded by the cause of its own instruction, however often that has been met", () => {
+  const p = new Program();
+  prologue(p, false);
+  // Segment registers are loaded: until then there is no descriptor of what is in them, and the guest is emulated.
+  p.code(0x66, 0xb8, SELECTOR.userData, 0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xe0, 0x8e, 0xe8);
+  p.code(0x66, 0xb8, SELECTOR.data, 0, 0x8e, 0xd0).mov("esp", AT.stackTop);
+  // call next; next: add dword [esp], 5; retf
+  p.push(SELECTOR.code).code(0xe8, 0, 0, 0, 0, 0x83, 0x04, 0x24, 5, 0xcb);
+  // mov ecx, 50; l: in al, 80h; cli; loop l
+  p.code(0xb9, 50, 0, 0, 0, 0xe4, 0x80, 0xfa, 0xe2, 0xfb).exit();
+  epilogue(p, false);
+  const { machine } = bootKernel(
+    { program: p, pae: false, interrupts: false, words: [], bytes: [] },
+    { technique: "classical" },
+  );
+  expect(machine.run(LIMIT)).toMatchObject({ kind: "exit" });
+  const count = (cause: string): number => machine.technique.exits().find((row) => row.cause === cause)?.count ?? 0;
+  expect(count("port-io")).toBeGreaterThanOrEqual(50);
+  expect(count("cli")).toBeGreaterThanOrEqual(50);
+});
+
+test("a guest that halts before its processor has ever run it is woken by its timer", () => {
+  const p = new Program();
+  prologue(p, true);
+  // sti; hlt; cli: in segment registers that no descriptor is for yet
+  p.code(0xfb, 0xf4, 0xfa).exit();
+  epilogue(p, true);
+  const kernel = { program: p, pae: false, interrupts: true, words: [], bytes: [] };
+  expect(bootKernel(kernel, { technique: "classical" }).machine.run(LIMIT)).toEqual({ kind: "exit", status: 0 });
+});
 
 test("a kernel that relies on POPF misbehaves, visibly", () => {
   const rig = boot({ technique: "classical", guest: "popf-kernel" });

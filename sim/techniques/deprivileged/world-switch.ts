@@ -292,6 +292,13 @@ export class WorldSwitch {
     if (shadow.usesPae || (status.root | 0) !== (core.state.get(CELL.cr3) | 0)) hardware.loseAll();
   }
 
+  /** The processor's control registers for the guest as it is, on the active root. */
+  #load(): void {
+    const { hardware, shadow, status, trapsTimeStamp, virtual } = this.#parts;
+    const timeStampTraps = !status.translated && (trapsTimeStamp || virtual.getNumber(CELL.tscOffset) !== 0);
+    hardware.load(virtual.cr0, virtual.cr4, status.root, shadow.usesPae, timeStampTraps);
+  }
+
   /** The guest is in HLT: the processor sleeps until something may be due. */
   #sleep(): void {
     const { board, core, guestMemory, region, status, timer, virtual } = this.#parts;
@@ -299,6 +306,9 @@ export class WorldSwitch {
       status.end = { ...this.place(), kind: "dead-halt" };
       return;
     }
+    // The monitor is where the shadow's root is: it may be the first one, or have gone while the guest was emulated.
+    if (status.stale) this.#activate();
+    this.#load();
     guestMemory.do("halt");
     timer.arm(board.nextDeadline());
     core.state.set(GPR.esp, region.stackTop);
@@ -311,15 +321,9 @@ export class WorldSwitch {
    * the virtual processor; else the processor still has them.
    */
   #return(frame: Frame, restore: boolean): void {
-    const { board, core, guestMemory, hardware, port, region, shadow, status, timer, virtual } = this.#parts;
+    const { board, core, guestMemory, port, region, status, timer, virtual } = this.#parts;
     timer.arm(board.nextDeadline());
-    hardware.load(
-      virtual.cr0,
-      virtual.cr4,
-      status.root,
-      shadow.usesPae,
-      !status.translated && (this.#parts.trapsTimeStamp || virtual.getNumber(CELL.tscOffset) !== 0),
-    );
+    this.#load();
     guestMemory.do(status.translated ? "cache-enter" : "resume");
     const reload = restore && DATA_SEGMENTS.some((segment) => this.#differs(segment));
     let at = region.stackTop;
