@@ -165,10 +165,21 @@ export class BinaryTranslation implements KernelTranslator {
     guestMemory.do("unit-find");
     const { from } = this.#unfinished;
     this.#unfinished.from = null;
-    const unit = this.#cache.lookup(virtual.eip, context) ?? this.#revived(context) ?? this.#translate(context);
+    const known = this.#cache.lookup(virtual.eip, context) ?? this.#revived(context);
+    const within = known === null && from === null ? this.#within(context) : -1;
+    if (within >= 0) return within;
+    const unit = known ?? this.#translate(context);
     if (unit === null) return -1;
     if (from !== null) this.#connect(from.unit, from.callOut, unit);
     return unit.address;
+  }
+
+  /** Where CS:EIP is in the unit that the guest has left last, by a fault perhaps; -1 if nowhere. */
+  #within(context: CodeContext): number {
+    const unit = this.#stoppedIn;
+    if (unit === null || !unit.attached || !sameContext(context, unit.translation.context)) return -1;
+    const start = unit.translation.starts.find(({ eip }) => eip === this.#parts.virtual.eip);
+    return start === undefined ? -1 : unit.address + start.offset;
   }
 
   #connect(from: Unit, callOut: CallOut, to: Unit): void {

@@ -92,6 +92,8 @@ export interface Translation {
   readonly classes: Uint8Array;
   /** Points by ascending offset, one for each instruction of the cache. */
   readonly points: readonly Point[];
+  /** Where the translation of each guest instruction begins. */
+  readonly starts: readonly { readonly eip: number; readonly offset: number }[];
   /** Linear address and length of the guest's instructions. */
   readonly source: readonly [linear: number, length: number];
   readonly exits: readonly DirectExit[];

@@ -44,6 +44,7 @@ export class UnitWriter {
   readonly #points: Point[] = [];
   readonly #exits: DirectExit[] = [];
   readonly #callOuts: CallOut[] = [];
+  readonly #starts: { readonly eip: number; readonly offset: number }[] = [];
   readonly #later: (() => void)[] = [];
   readonly #counts: Record<CodeClass, number> = {
     ...{ identical: 0, "control-flow": 0, "inline-emulation": 0, "call-out": 0 },
@@ -66,7 +67,10 @@ export class UnitWriter {
   /** The translation of a guest instruction begins, or the end of a unit without one (`counts` false): state is precise. */
   begin(eip: number, codeClass: CodeClass, shadow: boolean, counts = true): void {
     this.as(codeClass);
-    if (counts) this.#counts[codeClass]++;
+    if (counts) {
+      this.#counts[codeClass]++;
+      this.#starts.push({ eip, offset: this.offset });
+    }
     this.#precise(eip, shadow);
     for (const callOut of this.#waiting) callOut.resume = this.offset;
     this.#waiting = [];
@@ -193,6 +197,7 @@ export class UnitWriter {
       bytes: Uint8Array.from(this.#bytes),
       classes: Uint8Array.from(this.#classes),
       points: this.#points,
+      starts: this.#starts,
       exits: this.#exits,
       callOuts: this.#callOuts,
       instructions: this.#counts,
