@@ -40,7 +40,7 @@ export class Ledger {
   /** Observes every charge with its label; for `explain`, tests and traces only, null in normal runs. */
   onCharge: ((account: Account, ticks: number, label: string) => void) | null = null;
   readonly #names: { domain: Domain; activity: string }[] = [];
-  readonly #ids = new Map<string, Account>();
+  readonly #ids = new Map<Domain, Map<string, Account>>();
 
   constructor(clock: Clock) {
     this.clock = clock;
@@ -49,13 +49,17 @@ export class Ledger {
 
   /** The account of a domain and an activity, created on first use. */
   account(domain: Domain, activity: string): Account {
-    const key = `${domain}/${activity}`;
-    const known = this.#ids.get(key);
+    let ids = this.#ids.get(domain);
+    if (ids === undefined) {
+      ids = new Map();
+      this.#ids.set(domain, ids);
+    }
+    const known = ids.get(activity);
     if (known !== undefined) return known;
     if (this.#names.length === MAX_ACCOUNTS) throw new Error("ledger: too many accounts");
     const account = (FIRST_ACCOUNT + this.#names.length) as Account;
     this.#names.push({ domain, activity });
-    this.#ids.set(key, account);
+    ids.set(activity, account);
     return account;
   }
 

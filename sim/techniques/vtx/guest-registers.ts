@@ -117,9 +117,10 @@ export class GuestRegisters {
       for (const pair of REST) this.#fetch(pair);
     } else {
       for (let segment = 0; segment < SEGMENT_COUNT; segment++) {
-        const [selector, ...hidden] = SEGMENT_PAIRS[segment] as readonly [Pair, ...Pair[]];
-        if ((needs.selectors & (1 << segment)) !== 0) this.#fetch(selector);
-        if ((needs.segments & (1 << segment)) !== 0) for (const pair of hidden) this.#fetch(pair);
+        const pairs = SEGMENT_PAIRS[segment] as readonly Pair[];
+        if ((needs.selectors & (1 << segment)) !== 0) this.#fetch(pairs[0] as Pair);
+        if ((needs.segments & (1 << segment)) === 0) continue;
+        for (let n = 1; n < pairs.length; n++) this.#fetch(pairs[n] as Pair);
       }
       this.#fetch(CPL_PAIR);
     }
