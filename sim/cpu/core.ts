@@ -12,7 +12,7 @@ import type { Alarms } from "../clock.ts";
 import type { Account, Domain, Ledger } from "../ledger.ts";
 import { PAGE_SIZE, pageOffset } from "../memory/address.ts";
 import { type PhysicalMemory, RAM_OFFSET, REASON } from "../memory/physical.ts";
-import { Accounts } from "./accounts.ts";
+import { Accounts, type DomainAccounts } from "./accounts.ts";
 import type { Bus } from "./bus.ts";
 import { type Block, type BlockMode, CodeCache } from "./code-cache.ts";
 import { MAX_INSTRUCTION_BYTES } from "./decode.ts";
@@ -145,6 +145,9 @@ export class Core {
   readonly #events: EventDelivery;
   readonly #modes: (BlockMode | undefined)[] = [];
   readonly #idle: Account;
+  readonly #user: DomainAccounts;
+  readonly #kernel: DomainAccounts;
+  readonly #monitor: DomainAccounts;
   readonly #memory: PhysicalMemory;
   readonly #ramBytes: number;
   #until = Number.POSITIVE_INFINITY;
@@ -232,6 +235,9 @@ export class Core {
     this.#ledger = ledger;
     this.#alarms = parts.alarms;
     this.#idle = ledger.account("idle", "halted");
+    this.#user = this.accounts.byDomain["guest-user"];
+    this.#kernel = this.accounts.byDomain["guest-kernel"];
+    this.#monitor = this.accounts.byDomain.monitor;
     this.#memory = memory;
     this.#ramBytes = memory.ramBytes;
   }
@@ -314,8 +320,7 @@ export class Core {
   #enterDomain(): void {
     const root = this.gatePage >= 0 && this.vmx !== null && this.vmx.inOperation && this.vmx.nonRoot === null;
     const inMonitor = this.monitorAtRing0 ? this.state.cpl === 0 : root;
-    const domain = inMonitor ? "monitor" : this.state.cpl === 3 ? "guest-user" : "guest-kernel";
-    this.accounts.current = this.accounts.byDomain[domain];
+    this.accounts.current = inMonitor ? this.#monitor : this.state.i32[CELL.cpl] === 3 ? this.#user : this.#kernel;
   }
 
   /** Whether what runs is the guest's, as far as privilege tells. */
@@ -335,7 +340,7 @@ export class Core {
       }
       if (clock.now >= this.#nextAlarm()) {
         this.#alarms.fire(clock.now);
-        this.env.devicesMoved = true;
+        this.env.devicesMove();
       }
       this.#lookAtBreakpoints();
       if (clock.now >= this.#until || this.#budget <= 0) return LIMIT;
@@ -425,13 +430,13 @@ export class Core {
     }
     if (this.#bus.nmiLine && (blocking & (BLOCKING.NMI | BLOCKING.MOV_SS)) === 0) {
       this.#bus.acknowledgeNmi();
-      this.env.devicesMoved = true;
+      this.env.devicesMove();
       if (vmx?.exitNmi() === true) return "taken";
       return this.#events.nmi() ?? "taken";
     }
     if (vmx?.exitInterruptWindow() === true) return "taken";
     if (this.#bus.interruptLine) {
-      this.env.devicesMoved = true;
+      this.env.devicesMove();
       if (vmx?.exitExternalInterrupt(() => this.#bus.acknowledgeInterrupt()) === true) return "taken";
       const open = (state.flags & FLAG.IF) !== 0 && (blocking & (BLOCKING.STI | BLOCKING.MOV_SS)) === 0;
       if (open) return this.#events.external(this.#bus.acknowledgeInterrupt()) ?? "taken";
@@ -456,7 +461,7 @@ export class Core {
     const i32 = state.i32;
     const user = i32[CELL.cpl] === 3;
     // The fetch is the business of whoever fetches, not of who transferred control here.
-    if (user !== (this.accounts.current === this.accounts.byDomain["guest-user"]) || this.monitorAtRing0) {
+    if (user !== (this.accounts.current === this.#user) || this.monitorAtRing0) {
       this.#enterDomain();
     }
     const eip = i32[CELL.rip] as number;
@@ -543,8 +548,8 @@ export class Core {
     if (((i32[CELL.interruptibility] as number) & (BLOCKING.STI | BLOCKING.MOV_SS)) !== 0) return TO_THE_CORE;
     if ((this.#engine as Engine).due) return TO_THE_CORE;
     if ((flags & FLAG.RF) !== 0) i32[CELL.resumeLoaded] = 0;
-    if (user !== (accounts.current === accounts.byDomain["guest-user"])) this.#enterDomain();
-    if (accounts.current === accounts.byDomain.monitor) return TO_THE_CORE;
+    if (user !== (accounts.current === this.#user)) this.#enterDomain();
+    if (accounts.current === this.#monitor) return TO_THE_CORE;
     return transferMode(this.#modeIndex(user ? USER : KERNEL, false), user);
   }
 

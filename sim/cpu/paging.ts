@@ -315,7 +315,7 @@ export class Paging implements TableMemory {
       (result.dirty ? TLB_ATTRIBUTE.DIRTY : 0) |
       (result.global ? TLB_ATTRIBUTE.GLOBAL : 0) |
       (result.executable ? TLB_ATTRIBUTE.EXECUTABLE : 0);
-    return tlb.insert(address, result.pageShift, result.pageBase, attributes);
+    return tlb.insert(address, result.pageShift, result.pageBase, attributes, known < 0);
   }
 
   /**

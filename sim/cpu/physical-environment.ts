@@ -37,6 +37,8 @@ export class PhysicalEnvironment implements Environment {
   onPort: ((port: number, bytes: number) => void) | null = null;
   /** Devices' deadlines may have moved since the core last asked for them. */
   devicesMoved = true;
+  /** No device has asked for an interrupt since one has changed last. */
+  #quiet = false;
   readonly #mmu: Mmu;
   readonly #bus: Bus;
   readonly #ledger: Ledger;
@@ -131,8 +133,14 @@ export class PhysicalEnvironment implements Environment {
 
   /** A device was accessed, or has changed by itself: its deadline may have moved, and its interrupt line. */
   devicesChanged(): void {
-    this.devicesMoved = true;
+    this.devicesMove();
     this.attention();
+  }
+
+  /** The same at a boundary, where everything is looked at anyway. */
+  devicesMove(): void {
+    this.devicesMoved = true;
+    this.#quiet = false;
   }
 
   /** Straight-line execution ends where the deadline is reached; zero is always reached. */
@@ -141,7 +149,12 @@ export class PhysicalEnvironment implements Environment {
   }
 
   interruptsOpened(): void {
-    if (this.intercepts !== null || this.#bus.interruptLine) this.attention();
+    if (this.intercepts === null) {
+      if (this.#quiet) return;
+      this.#quiet = !this.#bus.interruptLine;
+      if (this.#quiet) return;
+    }
+    this.attention();
   }
 
   branch(kind: number, source: number, target: number, next: number): void {

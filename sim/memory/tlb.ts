@@ -198,23 +198,23 @@ export class Tlb {
     if (found === EMPTY) return EMPTY;
     const shift = this.shifts[found] as number;
     const bank = shift === SMALL_SHIFT ? this.#small : this.#large;
-    return this.#fill(bank, linear, shift, this.bases[found] as number, this.attributes[found] as number);
+    return this.#fill(bank, linear, shift, this.bases[found] as number, this.attributes[found] as number, true);
   }
 
   /**
    * Caches a translation in every level that takes its size, in place if the page is already there, and returns the
-   * first-level index. `shift` is 12 or at least `largeShift`; `base` is the page's physical address. The caller has
+   * first-level index; with `missed` the page is known to be in no level. `shift` is 12 or at least `largeShift`; `base` is the page's physical address. The caller has
    * seen to it that the address is not cached at another size (`flushPage`).
    */
-  insert(linear: number, shift: number, base: number, attributes: number): number {
+  insert(linear: number, shift: number, base: number, attributes: number, missed = false): number {
     const large = shift !== SMALL_SHIFT;
     if (large && shift !== this.#largeShift) {
       base += lowBits(linear, shift) - lowBits(linear, this.#largeShift);
       shift = this.#largeShift;
     }
     const second = large ? this.#secondLarge : this.#secondSmall;
-    if (second !== null) this.#fill(second, linear, shift, base, attributes);
-    return this.#fill(large ? this.#large : this.#small, linear, shift, base, attributes);
+    if (second !== null) this.#fill(second, linear, shift, base, attributes, missed);
+    return this.#fill(large ? this.#large : this.#small, linear, shift, base, attributes, missed);
   }
 
   /** Drops every entry that translates `linear` in the current address space, global or not, of any size (INVLPG). */
@@ -355,8 +355,8 @@ export class Tlb {
   }
 
   /** Writes an entry: in place if the page is there, else an invalid way, else the one that replacement gives. */
-  #fill(bank: Bank, linear: number, shift: number, base: number, attributes: number): number {
-    let entry = this.#find(bank, linear, shift);
+  #fill(bank: Bank, linear: number, shift: number, base: number, attributes: number, missed: boolean): number {
+    let entry = missed ? EMPTY : this.#find(bank, linear, shift);
     if (entry === EMPTY) {
       entry = this.#victim(bank, pageNumberAt(linear, shift) % bank.sets);
       if (this.#keys[entry] !== EMPTY) this.#invalidate(entry);
