@@ -26,6 +26,7 @@ export const PROBLEM_CODES: Readonly<Record<ProblemKind, ExitCode>> = {
   "expect-failed": { code: 25, meaning: "what --expect waited for never came" },
   "bad-output": { code: 26, meaning: "a file cannot be written" },
   "engine-differs": { code: 27, meaning: "--verify: compiled code and the interpreter differ: a bug of ringlab" },
+  "guest-survived": { code: 28, meaning: "the guest did not fail, and its suite says that it does" },
   "simulator-error": { code: 30, meaning: "the simulator failed: a bug of ringlab" },
   "worker-crashed": { code: 31, meaning: "a worker thread died" },
 };

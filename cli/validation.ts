@@ -15,8 +15,9 @@ import { stoppable } from "./stoppable.ts";
 
 export async function validationCommand(out: string | undefined, environment: Environment): Promise<number> {
   const published = readPublished();
-  const points = published.cells.map(({ workload, profile, technique }) => {
-    const suite = suiteOf(workload, undefined, { profiles: [profile], techniques: [technique] });
+  const points = published.cells.map(({ workload, profile, technique, variant }) => {
+    const written = [technique, ...(variant === "" ? [] : variant.split(" "))].join(",");
+    const suite = suiteOf(workload, undefined, { profiles: [profile], techniques: [written] });
     return expand(suite, { explainRegion: 0 })[0] as Point;
   });
   const executor = await environment.executor(undefined);

@@ -47,7 +47,11 @@ export function chosen(suite: Suite, choices: Choices): Suite {
   return {
     ...suite,
     ...{ profiles: profiles ?? suite.profiles, techniques: combinations },
-    workloads: suite.workloads.map((each) => ({ ...each, parameters: { ...each.parameters, ...parameters } })),
+    workloads: suite.workloads.map(({ repetitions, ...each }) => ({
+      ...each,
+      parameters: { ...each.parameters, ...parameters },
+      ...(repetitions === undefined || choices.repetitions !== undefined ? {} : { repetitions }),
+    })),
     ...numbers,
   };
 }

@@ -22,6 +22,8 @@ export interface Cell {
   readonly row: CellRow;
   /** Cycles per iteration; absent when the point failed. */
   readonly cost?: Summary;
+  /** Why there is no cost, where there was to be none: the guest does not survive the technique. */
+  readonly fails?: string;
   readonly published?: ComparedCell;
 }
 
@@ -59,10 +61,12 @@ export function cellOf(
       region === row.region,
   );
   const { technique, variant = "" } = combination;
-  const beside = variant === "" ? publishedFor(published, { profile, technique, workload: row.workload }) : undefined;
+  const beside = publishedFor(published, { profile, technique, variant, workload: row.workload });
+  const fails = results.run.suite.workloads.find(({ name }) => name === row.workload)?.fails?.[technique];
   return {
     ...{ profile, combination, row },
     ...(cost === undefined ? {} : { cost }),
+    ...(cost !== undefined || fails === undefined ? {} : { fails }),
     ...(beside === undefined ? {} : { published: beside }),
   };
 }

@@ -51,6 +51,8 @@ export interface Point extends PointKey {
   readonly timerPhase: number;
   readonly explainRegion?: number;
   readonly samples?: number;
+  /** Why the guest does not survive this: then that it fails is no problem. */
+  readonly fails?: string;
 }
 
 /** What an expansion may add to the suite. */
@@ -71,9 +73,10 @@ export function expand(suite: Suite, { settings = [], explainRegion }: Expansion
   const points: Point[] = [];
   for (const { profile, overrides } of profiles) {
     for (const { technique, memory, variant = "" } of suite.techniques) {
-      suite.workloads.forEach(({ workload, parameters }, index) => {
+      suite.workloads.forEach(({ workload, parameters, repetitions = suite.repetitions, fails = {} }, index) => {
+        const why = fails[technique];
         for (const commandLine of commandLines(parameters)) {
-          for (let repetition = 0; repetition < suite.repetitions; repetition++) {
+          for (let repetition = 0; repetition < repetitions; repetition++) {
             points.push({
               ...{
                 profile: profile.name,
@@ -90,6 +93,7 @@ export function expand(suite: Suite, { settings = [], explainRegion }: Expansion
               ...variation(suite.seed, repetition, profile),
               ...(explainRegion === undefined ? {} : { explainRegion }),
               ...(suite.samples === undefined ? {} : { samples: suite.samples }),
+              ...(why === undefined ? {} : { fails: why }),
             });
           }
         }
@@ -162,7 +166,7 @@ function variation(suiteSeed: number, repetition: number, profile: Profile): { s
 
 /** The content address of a point, as hex. `code` is the fingerprint of the simulator. */
 export function addressOf(point: Point, code: string): string {
-  const { imagePath: _, ...facts } = point;
+  const { imagePath: _, fails: __, ...facts } = point;
   const content = { format: 1, point: facts, profile: profileOf(point), code };
   return createHash("sha256").update(canonicalJson(content)).digest("hex");
 }

@@ -22,6 +22,7 @@ export const PROBLEM_KINDS = [
   "expect-failed",
   "bad-output",
   "engine-differs",
+  "guest-survived",
   "simulator-error",
   "worker-crashed",
 ] as const;

@@ -22,6 +22,8 @@ const schema = z.strictObject({
       workload: z.string(),
       profile: z.string().default(PAPER_PROFILE),
       technique: z.string(),
+      /** Parameters of the technique that are not the usual ones, as in a point's variant. */
+      variant: z.string().default(""),
       standing,
       differs: z.string().optional(),
       explain: z.string(),
@@ -59,6 +61,7 @@ export interface ComparedCell {
   readonly workload: string;
   readonly profile: string;
   readonly technique: string;
+  readonly variant: string;
   readonly standing: Standing;
   readonly differs?: string;
   readonly explain: string;
@@ -117,9 +120,13 @@ export function readPublished(): Published {
 /** The published cell beside a measured one, if there is one. */
 export function publishedFor(
   published: Published,
-  { profile, technique, workload }: { readonly profile: string; readonly technique: string; readonly workload: string },
+  { profile, technique, variant, workload }: Pick<ComparedCell, "profile" | "technique" | "variant" | "workload">,
 ): ComparedCell | undefined {
   return published.cells.find(
-    (cell) => cell.profile === profile && cell.technique === technique && cell.workload === workload,
+    (cell) =>
+      cell.profile === profile &&
+      cell.technique === technique &&
+      cell.variant === variant &&
+      cell.workload === workload,
   );
 }

@@ -37,7 +37,12 @@ export interface RunFile {
     readonly title: string;
     readonly profiles: readonly string[];
     readonly techniques: readonly Combination[];
-    readonly workloads: readonly { readonly name: string; readonly kind: WorkloadKind }[];
+    readonly workloads: readonly {
+      readonly name: string;
+      readonly kind: WorkloadKind;
+      /** By technique: why the guest does not survive it. */
+      readonly fails?: Readonly<Record<string, string>>;
+    }[];
     readonly repetitions: number;
     readonly seed: number;
     readonly guestMemoryMb: number;
@@ -126,14 +131,17 @@ function runFile(suite: Suite, outcomes: readonly Outcome[], code: string): RunF
     format: 1,
     suite: {
       ...{ name, title, profiles, techniques },
-      workloads: suite.workloads.map(({ workload }) => ({ name: workload.name, kind: workload.kind })),
+      workloads: suite.workloads.map(({ workload: { name, kind }, fails }) => ({
+        ...{ name, kind },
+        ...(fails === undefined ? {} : { fails }),
+      })),
       ...{ repetitions, seed, guestMemoryMb, maxCycles, figures },
       ...(rows === undefined ? {} : { rows }),
       ...(notes === undefined ? {} : { notes }),
     },
     overrides: allOverrides(outcomes),
     code,
-    points: outcomes.map(({ point, address, result, problem }) => ({
+    points: outcomes.map(({ point, address, result, problem, failure }) => ({
       label: [
         point.profile,
         point.technique,
@@ -144,7 +152,7 @@ function runFile(suite: Suite, outcomes: readonly Outcome[], code: string): RunF
         point.repetition,
       ],
       address,
-      end: problem?.message ?? result?.end.kind ?? "failed",
+      end: (problem ?? failure)?.message ?? result?.end.kind ?? "failed",
     })),
   };
 }

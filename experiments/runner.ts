@@ -19,6 +19,8 @@ export interface Outcome {
   readonly result?: RunResult;
   /** Why the point is no success: how the guest ended, or what failed. */
   readonly problem?: Problem;
+  /** How a guest ended that was not to survive. */
+  readonly failure?: Problem;
 }
 
 export interface RunOptions {
@@ -115,5 +117,10 @@ async function runPoint(point: Point, options: RunOptions): Promise<Outcome> {
 
 function outcomeOf(point: Point, address: string, result: RunResult, cached: boolean): Outcome {
   const problem = problemOf(result.end, pointLabel(point), point.maxCycles);
+  if (point.fails !== undefined) {
+    if (problem !== null) return { point, address, cached, result, failure: problem };
+    const unexpected = `${pointLabel(point)}: the guest survived, and the suite says that it does not: ${point.fails}`;
+    return { point, address, cached, result, problem: new Problem("guest-survived", unexpected) };
+  }
   return { point, address, cached, result, ...(problem === null ? {} : { problem }) };
 }

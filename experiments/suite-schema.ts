@@ -20,6 +20,8 @@ const technique = z.strictObject({
   parameters: z.record(z.string(), z.union([z.boolean(), z.number(), z.string()])).optional(),
 });
 
+const repetitions = z.int().min(1).max(1000);
+
 const workload = z.union([
   z.string(),
   z.strictObject({
@@ -27,6 +29,10 @@ const workload = z.union([
     parameters: parameters.optional(),
     /** Physical address of a flat image. */
     loadAddress: z.int().nonnegative().optional(),
+    /** In the place of the suite's. */
+    repetitions: repetitions.optional(),
+    /** By technique: why the guest does not survive it. That it fails is its result there. */
+    fails: z.record(z.string(), z.string()).optional(),
   }),
 ]);
 
@@ -57,7 +63,7 @@ export const suiteSchema = z.strictObject({
   workloads: z.array(workload).min(1),
   /** Command-line parameters of every workload. */
   parameters: parameters.optional(),
-  repetitions: z.int().min(1).max(1000).default(1),
+  repetitions: repetitions.default(1),
   seed: z.int().min(0).max(0xffffffff).default(1),
   /** MB of guest memory. */
   guestMemory: z.int().min(1).max(3072).default(64),

@@ -19,6 +19,10 @@ export interface SuiteWorkload {
   readonly workload: Workload;
   readonly parameters: Parameters;
   readonly loadAddress?: number;
+  /** In the place of the suite's. */
+  readonly repetitions?: number;
+  /** By technique: why the guest does not survive it. */
+  readonly fails?: Readonly<Record<string, string>>;
 }
 
 export interface Suite {
@@ -101,10 +105,18 @@ function resolveNames(suite: SuiteFile, at: (path: Path) => string, base: string
   });
   const workloads = suite.workloads.map((each, index) =>
     placed(["workloads", index], "unknown-workload", () => {
-      const entry = typeof each === "string" ? { workload: each } : each;
+      const entry: Exclude<SuiteFile["workloads"][number], string> =
+        typeof each === "string" ? { workload: each } : each;
       const workload = findWorkload(entry.workload, base);
       const parameters = { ...suite.parameters, ...entry.parameters };
-      return { workload, parameters, ...(entry.loadAddress === undefined ? {} : { loadAddress: entry.loadAddress }) };
+      const { loadAddress, repetitions, fails } = entry;
+      for (const technique of Object.keys(fails ?? {})) techniqueNamed(technique);
+      return {
+        ...{ workload, parameters },
+        ...(loadAddress === undefined ? {} : { loadAddress }),
+        ...(repetitions === undefined ? {} : { repetitions }),
+        ...(fails === undefined ? {} : { fails }),
+      };
     }),
   );
   checkUnique(suite, techniques, at);
@@ -172,7 +184,7 @@ function knownKeys(path: Path): readonly string[] {
   if (path.length === 0) return Object.keys(suiteSchema.shape);
   if (path[0] === "techniques") return ["technique", "memory", "parameters"];
   if (path[0] === "rows") return ["row", "instruction", "cpl", "scenario", "cells", "same"];
-  return ["workload", "parameters", "loadAddress"];
+  return ["workload", "parameters", "loadAddress", "repetitions", "fails"];
 }
 
 /** Where in the text a path stands: its value, or `key` of it; the nearest ancestor when it is not there. */

@@ -11,6 +11,7 @@ import { rowsBlock, rowsTally } from "./rows-table.ts";
 import { combinationLabel } from "./techniques.ts";
 
 const NONE = "–";
+const FAILS = "fails";
 const MARKS: Readonly<Record<Standing, string>> = { input: "i", calibrated: "c", predicted: "p" };
 
 interface Column {
@@ -51,6 +52,10 @@ function costLines(results: Results, published: Published): string[] {
   );
   if (standings.size > 0) lines.push(...legend(standings));
   for (const [text, mark] of footnotes) lines.push(`${mark}  ${text}`);
+  for (const { name, fails = {} } of suite.workloads) {
+    const those = suite.techniques.filter(({ technique }) => fails[technique] !== undefined);
+    for (const each of those) lines.push(`${FAILS}  ${name}, ${combinationLabel(each)}: ${fails[each.technique]}`);
+  }
   return lines;
 }
 
@@ -76,7 +81,13 @@ function legend(standings: ReadonlySet<Standing>): string[] {
   ];
 }
 
-/** A column per technique, with the published one and the ratio to it where there is any; then the ratio to the first. */
+/** More techniques beside the first one than these have no column for the ratio to it: lines would be too long. */
+const MOST_WITH_QUOTIENTS = 2;
+
+/**
+ * A column per technique, with the published one and the ratio to it where there is any; of all but the first one the ratio
+ * to that and the VM exits.
+ */
 function columnsOf(
   results: Results,
   published: Published,
@@ -93,22 +104,23 @@ function columnsOf(
   costs.forEach((cells, index) => {
     const combination = techniques[index] as (typeof techniques)[number];
     columns.push({ heading: combinationLabel(combination), cells: cells.map(costText) });
-    if (cells.every((cell) => cell.published === undefined)) return;
-    columns.push({ heading: "published", cells: cells.map((cell) => publishedText(cell, footnotes, standings)) });
-    columns.push({ heading: "ratio", cells: cells.map(publishedRatio) });
-  });
-  const [base, ...others] = costs;
-  others.forEach((cells, index) => {
-    const { technique } = techniques[index + 1] as (typeof techniques)[number];
-    const heading = `${technique}/${(techniques[0] as (typeof techniques)[number]).technique}`;
-    columns.push({ heading, cells: cells.map((cell, row) => quotient(cell, base?.[row])) });
+    if (cells.some((cell) => cell.published !== undefined)) {
+      columns.push({ heading: "published", cells: cells.map((cell) => publishedText(cell, footnotes, standings)) });
+      columns.push({ heading: "ratio", cells: cells.map(publishedRatio) });
+    }
+    if (index === 0) return;
+    if (techniques.length - 1 <= MOST_WITH_QUOTIENTS) {
+      const heading = `${combination.technique}/${(techniques[0] as (typeof techniques)[number]).technique}`;
+      columns.push({ heading, cells: cells.map((cell, row) => quotient(cell, costs[0]?.[row])) });
+    }
     columns.push({ heading: "exits", cells: cells.map((cell) => exitsText(exitsOf(results, cell))) });
   });
   return columns;
 }
 
 function costText(cell: Cell): string {
-  return cell.cost === undefined ? NONE : readable(cell.cost.mean);
+  if (cell.cost === undefined) return cell.fails === undefined ? NONE : FAILS;
+  return readable(cell.cost.mean);
 }
 
 function publishedText(cell: Cell, footnotes: Map<string, string>, standings: Set<Standing>): string {

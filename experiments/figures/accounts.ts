@@ -51,6 +51,8 @@ export function categoryOf(domain: string, activity: string): Category {
 }
 
 const PANEL_WIDTH = 190;
+/** In a line. */
+const MOST_PANELS = 4;
 const BAR_STEP = 17;
 
 /** The specification; undefined when the run has no accounts. */
@@ -98,14 +100,12 @@ export function accountsFigure(results: Results): TopLevelSpec | undefined {
       ] as object[],
     },
     facet: {
-      column: {
-        field: "panel",
-        type: "nominal",
-        sort: panels,
-        header: { labelExpr: "split(datum.label, ': ')", labelAnchor: "start", labelLineHeight: 16 },
-      },
+      ...{ field: "panel", type: "nominal", sort: panels },
+      header: { labelExpr: "split(datum.label, ': ')", labelAnchor: "start", labelLineHeight: 16 },
     },
-    spacing: 14,
+    // A line for each processor, or all in one where they fit.
+    columns: panels.length <= MOST_PANELS ? panels.length : Math.min(suite.techniques.length, MOST_PANELS),
+    spacing: { column: 14, row: 26 },
     spec: {
       width: PANEL_WIDTH,
       height: { step: BAR_STEP },

@@ -9,9 +9,12 @@ import { readable } from "../numbers.ts";
 import type { Published } from "../published.ts";
 import type { Results } from "../results-folder.ts";
 import { combinationTitle } from "../techniques.ts";
-import { CONFIG, FAINT, INK, PUBLISHED_COLOUR, subtitle, TECHNIQUE_COLOURS } from "./style.ts";
+import { CONFIG, FAINT, INK, PUBLISHED_COLOUR, subtitle, techniqueColours } from "./style.ts";
 
 const BAR_STEP = 13;
+/** With more bars than these in a group they are narrower. */
+const MANY_BARS = 3;
+const NARROW_STEP = 10;
 const PANEL_WIDTH = 400;
 /** Bars begin here: less than a cycle is not told apart from nothing. */
 const LEAST_CYCLES = 0.5;
@@ -41,6 +44,7 @@ export function nanobenchmarksFigure(results: Results, published: Published): To
   // Room for the label of the longest bar.
   const domain = [LEAST_CYCLES, most * (most / LEAST_CYCLES) ** 0.16];
   const scale = { type: "log" as const, domain, nice: false };
+  const step = techniques.length > MANY_BARS ? NARROW_STEP : BAR_STEP;
   const y = {
     ...{ field: "row", type: "nominal" as const, sort: rows.map((row) => row.label), title: null },
     scale: { paddingInner: 0.28, paddingOuter: 0.14 },
@@ -58,7 +62,7 @@ export function nanobenchmarksFigure(results: Results, published: Published): To
     spacing: 26,
     spec: {
       width: PANEL_WIDTH,
-      height: { step: BAR_STEP, for: "offset" } as never,
+      height: { step, for: "offset" } as never,
       layer: [
         {
           mark: { type: "bar", cornerRadiusEnd: 1.5 },
@@ -68,7 +72,7 @@ export function nanobenchmarksFigure(results: Results, published: Published): To
               field: "technique",
               type: "nominal",
               sort: techniques,
-              scale: { domain: techniques, range: colours(techniques) },
+              scale: { domain: techniques, range: techniqueColours(suite.techniques) },
             },
           },
         },
@@ -80,13 +84,20 @@ export function nanobenchmarksFigure(results: Results, published: Published): To
             ],
             mark: {
               type: "bar" as const,
-              color: hatching(pixelsTo(bar.cycles, domain), BAR_STEP) as never,
+              color: hatching(pixelsTo(bar.cycles, domain), step) as never,
               cornerRadiusEnd: 1.5,
             },
             encoding: { y, yOffset, x, x2: { datum: LEAST_CYCLES } },
           })),
         {
-          mark: { type: "text", align: "left", baseline: "middle", dx: 7, fontSize: 10, color: INK },
+          mark: {
+            type: "text",
+            align: "left",
+            baseline: "middle",
+            dx: 7,
+            fontSize: step === BAR_STEP ? 10 : 9,
+            color: INK,
+          },
           encoding: { y, yOffset, x: { ...x, field: "labelAt" }, text: { field: "label", type: "nominal" } },
         },
         ...(kinds.length === 0
@@ -153,13 +164,13 @@ function barsOf(results: Results, published: Published, rows: readonly CellRow[]
   );
 }
 
-function barOf({ profile, combination, row, cost, published }: Cell): Bar[] {
-  if (cost === undefined) return [];
-  const cycles = Math.max(cost.mean, LEAST_CYCLES);
+function barOf({ profile, combination, row, cost, fails, published }: Cell): Bar[] {
+  if (cost === undefined && fails === undefined) return [];
+  const cycles = Math.max(cost?.mean ?? 0, LEAST_CYCLES);
   return [
     {
       ...{ panel: profileTitle(profile), row: row.label, technique: combinationTitle(combination), cycles },
-      label: readable(cost.mean),
+      label: cost === undefined ? "does not survive" : readable(cost.mean),
       calibrated: published?.standing === "calibrated",
       ...(published === undefined
         ? {}
@@ -169,10 +180,6 @@ function barOf({ profile, combination, row, cost, published }: Cell): Bar[] {
           }),
     },
   ];
-}
-
-function colours(techniques: readonly string[]): string[] {
-  return techniques.map((_, index) => TECHNIQUE_COLOURS[index % TECHNIQUE_COLOURS.length] as string);
 }
 
 function decades([low, high]: readonly number[]): number[] {

@@ -1,5 +1,6 @@
 /** How all figures look: one typeface, quiet axes, and colours that stay apart in grey and for the colour-blind. */
 import type { Config } from "vega-lite";
+import type { Combination } from "../techniques.ts";
 
 /** The typeface, bundled as files of a package (render.ts). */
 export const FONT = "DejaVu Sans";
@@ -8,8 +9,33 @@ export const INK = "#1f2933";
 export const FAINT = "#6b7785";
 const RULE = "#e3e8ee";
 
-/** One hue, from quiet to strong, in the order of a suite's techniques; more than there are techniques today. */
-export const TECHNIQUE_COLOURS = ["#a9bccd", "#2f5d8c", "#7a9e6b", "#b07aa1"] as const;
+/** Techniques as they usually are. */
+const TECHNIQUE_COLOURS: Readonly<Record<string, string>> = {
+  native: "#a9bccd",
+  classical: "#c9a66b",
+  bt: "#7a9e6b",
+  vtx: "#2f5d8c",
+};
+/** Their variants, in the order of a suite's. */
+const VARIANT_COLOURS = [
+  "#b07aa1",
+  "#4f8f8a",
+  "#8c6d46",
+  "#9aa5b1",
+  "#d08770",
+  "#5e6f9c",
+  "#6b8e23",
+  "#a05a6b",
+] as const;
+
+/** A colour for each of a suite's techniques. */
+export function techniqueColours(combinations: readonly Combination[]): string[] {
+  let variants = 0;
+  return combinations.map(({ technique, variant = "" }) => {
+    const usual = variant === "" ? TECHNIQUE_COLOURS[technique] : undefined;
+    return usual ?? (VARIANT_COLOURS[variants++ % VARIANT_COLOURS.length] as string);
+  });
+}
 /** Published points. */
 export const PUBLISHED_COLOUR = "#c2321f";
 

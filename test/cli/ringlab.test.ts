@@ -37,7 +37,8 @@ describe("run", () => {
     const answer = await run(fresh("in"));
     expect(answer.status).toBe(0);
     expect(answer.ran.map((point) => `${point.profile} ${point.technique}`)).toEqual([
-      ...["pentium4-672 native", "pentium4-672 vtx", "core2-e6700 native", "core2-e6700 vtx"],
+      ...["pentium4-672 native", "pentium4-672 bt", "pentium4-672 vtx"],
+      ...["core2-e6700 native", "core2-e6700 bt", "core2-e6700 vtx"],
     ]);
     expect(answer.out).toMatch(/^in: read of the POST port/);
     expect(answer.out).toMatch(/\nin +[\d ]+ +3 209 i /);
@@ -89,11 +90,25 @@ describe("run", () => {
   });
 
   test("the default suite is found by name", async () => {
-    const answer = await run(fresh("adams-agesen-2006", "-n", "1"));
+    // What does not survive the classical monitor fails, as the suite says.
+    const answer = await run(fresh("adams-agesen-2006", "-n", "1"), {
+      behave: ({ fails }, result) => (fails === undefined ? result : { ...result, end: { kind: "exit", status: 1 } }),
+    });
     expect(answer.status).toBe(0);
-    expect(answer.ran.length).toBe(2 * 2 * 18);
-    expect(answer.err).toMatch(/ringlab: 72 of 72 points\n$/);
+    expect(answer.ran.length).toBe(2 * 4 * 18);
+    expect(answer.err).toMatch(/ringlab: 144 of 144 points\n$/);
     expect(answer.out).toContain("ptemod-np2p");
+    expect(answer.out).toMatch(/\ncli-sti .* fails /);
+    expect(answer.out).toMatch(/\nfails {2}pushf-popf, classical\+shadow: PUSHF and POPF/);
+  });
+
+  test("a guest that survives where its suite says that it does not is a failed point", async () => {
+    const answer = await run(fresh("adams-agesen-2006", "-n", "1", "-p", "core2-e6700", "-t", "classical"));
+    expect(answer.status).toBe(28);
+    expect(answer.err).toMatch(
+      /\nringlab: cli-sti, core2-e6700, classical\+shadow, repetition 1: the guest survived, /,
+    );
+    expect(answer.err).toMatch(/ringlab: 2 of 18 points failed\n$/);
   });
 
   test("--trace writes a line for each exit; with several points a file for each", async () => {
@@ -125,7 +140,9 @@ describe("run", () => {
 
   test("--set reaches the simulator and is marked", async () => {
     const answer = await run(fresh("in", "--set", "core2-e6700.vmread=100", "--set", "profile.vmexit=1000"));
-    const [pentium, , core] = answer.ran;
+    const [pentium, core] = ["pentium4-672", "core2-e6700"].map((name) =>
+      answer.ran.find(({ profile }) => profile === name),
+    );
     expect(pentium?.values).toEqual({ vmexit: 1000 });
     expect(core?.values).toEqual({ vmread: 100, vmexit: 1000 });
     expect(answer.out).toContain("NOT THE PROFILES AS PUBLISHED");
@@ -351,7 +368,7 @@ describe("guests that do not end well", () => {
     expect(ran.status).toBe(status);
     expect(ran.err).toMatch(line);
     expect(ran.err).toMatch(
-      /^ringlab: in, core2-e6700, vtx\+shadow, repetition 1: [^\n]*\nringlab: 1 of 2 points failed\n$/,
+      /^ringlab: in, core2-e6700, vtx\+shadow, repetition 1: [^\n]*\nringlab: 1 of 3 points failed\n$/,
     );
     // what was good is in the files
     expect(readFileSync(join(out, "summary.csv"), "utf8")).toContain("core2-e6700,native");
@@ -390,7 +407,7 @@ test.each([
   });
   expect(answer.status).toBe(status);
   expect(answer.err.split("\n").at(-2)).toMatch(
-    /^ringlab: interrupted: [4-6] of 12 points finished; they are kept, and the same command goes on from there$/,
+    /^ringlab: interrupted: [4-6] of 18 points finished; they are kept, and the same command goes on from there$/,
   );
   expect(answer.out).toBe("");
   expect(existsSync(join(out, "run.json"))).toBe(false);
@@ -398,12 +415,12 @@ test.each([
 
 test("a run finds in the store what an earlier one finished; --no-cache runs it again", async () => {
   const runs = join(out, "runs");
-  expect((await runIn(runs, fresh("in"))).ran.length).toBe(4);
+  expect((await runIn(runs, fresh("in"))).ran.length).toBe(6);
   const table = readFileSync(join(out, "table.txt"), "utf8");
   expect((await runIn(runs, fresh("in"))).ran.length).toBe(0);
   expect(readFileSync(join(out, "table.txt"), "utf8")).toBe(table);
-  expect((await runIn(runs, fresh("in", "-n", "2"))).ran.length).toBe(4);
-  expect((await runIn(runs, fresh("in", "--no-cache"))).ran.length).toBe(4);
+  expect((await runIn(runs, fresh("in", "-n", "2"))).ran.length).toBe(6);
+  expect((await runIn(runs, fresh("in", "--no-cache"))).ran.length).toBe(6);
 });
 
 test("results are named by their folder or by the run", async () => {

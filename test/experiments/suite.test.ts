@@ -162,7 +162,7 @@ test("every suite of the project can be read and expanded", () => {
   }
 });
 
-test("the default suite runs both profiles, native and VT-x, over all nanobenchmarks of the manifest", () => {
+test("the default suite runs both profiles and all techniques over all nanobenchmarks of the manifest", () => {
   const manifest = JSON.parse(readFileSync(join(ROOT, "workloads", "images", "MANIFEST.json"), "utf8")) as {
     images: Record<string, { kind: string }>;
   };
@@ -171,6 +171,11 @@ test("the default suite runs both profiles, native and VT-x, over all nanobenchm
     .map(([name]) => name);
   const suite = readSuite(findSuite("adams-agesen-2006") as string);
   expect(suite.profiles).toEqual(["pentium4-672", "core2-e6700"]);
-  expect(suite.techniques.map((each) => each.technique)).toEqual(["native", "vtx"]);
+  expect(suite.techniques.map((each) => each.technique)).toEqual(["native", "classical", "bt", "vtx"]);
   expect(suite.workloads.map((each) => each.workload.name)).toEqual([...nanobenchmarks, "compute"]);
+  expect(suite.workloads.flatMap(({ workload, fails }) => (fails === undefined ? [] : [workload.name]))).toEqual([
+    ...["cli-sti", "pushf-popf"],
+  ]);
+  // The timer's phase is the only thing that repetitions differ by.
+  expect(expand(suite)).toHaveLength(2 * 4 * (17 + 3));
 });
