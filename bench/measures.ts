@@ -4,10 +4,11 @@
  */
 import { TECHNIQUE_NAMES } from "../experiments/techniques.ts";
 import { compileTimes } from "./compile-times.ts";
-import { exitsOf, type GuestRun, type Ran, runGuest } from "./guest.ts";
+import { exitsOf, type GuestRun, runGuest } from "./guest.ts";
 import { medianMilliseconds, peakMegabytes, suiteSeconds } from "./processes.ts";
 import type { Measured } from "./record.ts";
 import { sampleSeconds } from "./sampling.ts";
+import { intervalOf } from "./statistics.ts";
 
 export interface Measure {
   readonly name: string;
@@ -15,14 +16,21 @@ export interface Measure {
   readonly take: () => readonly Measured[] | null;
 }
 
-/** Rounds of a run, and of one that is nearly all start. */
-const ROUNDS = { compute: [100, 10], kstorm: [100, 10] } as const;
+/** Rounds of a run, of one under a monitor, and of one that is nearly all start. */
+const ROUNDS = {
+  compute: { native: 100, monitor: 100, start: 10 },
+  kstorm: { native: 100, monitor: 30, start: 10 },
+} as const;
 type Workload = keyof typeof ROUNDS;
 
 /** Guest instructions per second. */
 function speed(workload: Workload, technique: string): Measure {
   const name = `${workload}, ${technique}`;
-  const run: GuestRun = { workload, technique, commandLine: `scale=${ROUNDS[workload][0]}` };
+  const run: GuestRun = {
+    workload,
+    technique,
+    commandLine: `scale=${ROUNDS[workload][technique === "native" ? "native" : "monitor"]}`,
+  };
   return {
     name,
     take: () => {
@@ -36,7 +44,8 @@ function speed(workload: Workload, technique: string): Measure {
 /** Of a native run, one more round: the time of the long run less that of a short one. */
 function steadySpeed(workload: Workload): Measure {
   const name = `${workload}, native, steady`;
-  const [long, short] = ROUNDS[workload].map(
+  const { native, start } = ROUNDS[workload];
+  const [long, short] = [native, start].map(
     (scale): GuestRun => ({ workload, technique: "native", commandLine: `scale=${scale}` }),
   ) as [GuestRun, GuestRun];
   return {
@@ -44,9 +53,9 @@ function steadySpeed(workload: Workload): Measure {
     take: () => {
       const instructions = runGuest(long).result.instructions - runGuest(short).result.instructions;
       const brief = sampleSeconds(`${name}: short`, () => runGuest(short), { least: 10, seconds: 2 });
-      const start = [...brief].sort((a, b) => a - b)[brief.length >> 1] as number;
+      const { median } = intervalOf(brief);
       const whole = sampleSeconds(`${name}: long`, () => runGuest(long), { least: 10, seconds: 4 });
-      const seconds = whole.map((each) => each - start).filter((each) => each > 0);
+      const seconds = whole.map((each) => each - median).filter((each) => each > 0);
       return [rate(name, "M instructions/s", seconds, instructions / 1e6)];
     },
   };
@@ -67,28 +76,27 @@ function exitSpeed(technique: string): Measure {
   };
 }
 
-/** Guest instructions that the binary translator translates per second: all code through a cache that is too small. */
+/**
+ * Units that the binary translator makes per second, in a guest of more code than fits a cache of 16 KB, all of it translated;
+ * and how often the engine had to drop what it had compiled for that.
+ */
 function translationSpeed(): Measure {
   const name = "translations, bt";
   const run: GuestRun = {
-    ...{ workload: "kernel", technique: "bt", commandLine: "" },
+    ...{ workload: "t-integer", technique: "bt", commandLine: "" },
     parameters: { cacheKb: 16, user: "translate" },
   };
   return {
     name,
     take: () => {
       const { result, engine } = runGuest(run);
-      const units = result.counters["bt.units"] ?? 0;
-      const instructions = result.counters["bt.instructions"] ?? 0;
+      const { "bt.units": units = 0, "bt.instructions": instructions = 0 } = result.counters;
       if (units === 0) return null;
-      const seconds = sampleSeconds(name, () => runGuest(run), { least: 10, seconds: 4 });
-      const usual = runGuest({ ...run, parameters: {} });
-      const dropped = (ran: Ran) => ran.engine["engine.regions.dropped"] ?? 0;
+      const seconds = sampleSeconds(name, () => runGuest(run), { least: 3, seconds: 1 });
       return [
         rate(name, "k units/s", seconds, units / 1e3),
         rate(`${name}: instructions`, "k instructions/s", seconds, instructions / 1e3),
-        told(`${name}: regions dropped`, "per unit", dropped(usual) / (usual.result.counters["bt.units"] ?? 1)),
-        told(`${name}: with flushes`, "per unit", dropped({ result, engine }) / units),
+        told(`${name}: regions dropped`, "per unit", (engine["engine.regions.dropped"] ?? 0) / units),
       ];
     },
   };
