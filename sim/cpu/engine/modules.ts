@@ -4,8 +4,7 @@
  *
  * Regions arrive in small batches, each a module of level 0. When a level has FAN modules their regions are compiled
  * together, into one module of the next level. A region's code names nothing of its module, so it is put into another as
- * it is. It is recompiled at most once for each level, and what is executed settles in few large modules. Those of the last
- * level are merged when they have lost half of what they had.
+ * it is. What is executed settles in few large modules, which are merged when they have lost half of what they had.
  *
  * When there are too many regions the half that has been entered least since the last time is dropped: compiled code
  * counts its entries.
@@ -21,8 +20,8 @@ import { FUNCTION_TYPES, runtimeFunctions } from "./runtime.ts";
 import { encodeModule } from "./wasm.ts";
 
 /** Modules of a level before they are merged; and levels. */
-const FAN = 6;
-const LEVELS = 3;
+const FAN = 16;
+const LEVELS = 2;
 /** Regions of a module at the most: its compilation stalls the run. */
 const LARGEST = 320;
 /** A module of the last level with fewer is merged with its like. */
