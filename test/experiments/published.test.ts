@@ -2,6 +2,7 @@
 
 import { expect, test } from "vitest";
 import { publishedRows, readPublished } from "../../experiments/published.ts";
+import { parseCombination } from "../../experiments/techniques.ts";
 import { workloadCatalogue } from "../../experiments/workloads.ts";
 import { profileNamed } from "../../sim/cpu/profiles/catalogue.ts";
 
@@ -21,6 +22,9 @@ test("a compared cell names a workload, a profile and a number that there are", 
   for (const cell of published.cells) {
     expect(workloads).toContain(cell.workload);
     expect(profileNamed(cell.profile).name).toBe(cell.profile);
+    const label = [cell.technique, ...(cell.variant === "" ? [] : cell.variant.split(" "))].join(",");
+    expect(parseCombination(label)).toMatchObject({ technique: cell.technique });
+    expect(parseCombination(label).variant ?? "").toBe(cell.variant);
     expect(cell.row.value).toBeGreaterThan(0);
     expect(cell.explain.length).toBeGreaterThan(10);
   }
@@ -33,11 +37,14 @@ test("the memory-mapped tprwr stands beside nothing, and SYSENTER only as a diff
   }
 });
 
-test("one cell is calibrated: the port read under VT-x on the Pentium 4, which the profile names as fitted to", () => {
+test("two cells are calibrated, the port read under VT-x and the RDTSC call-out on the Pentium 4, as the profile says", () => {
   const calibrated = published.cells.filter((cell) => cell.standing === "calibrated");
-  expect(calibrated.map((cell) => cell.row.id)).toEqual(["AA06N-006"]);
-  expect(calibrated[0]).toMatchObject({ workload: "in", technique: "vtx", profile: "pentium4-672" });
-  expect(profileNamed("pentium4-672").monitorCpi).toMatchObject({ mark: "calibrated", cell: "AA06N-006" });
+  expect(calibrated.map((cell) => cell.row.id)).toEqual(["AA06N-006", "AA06T-014"]);
+  const profile = "pentium4-672";
+  expect(calibrated[0]).toMatchObject({ workload: "in", technique: "vtx", variant: "", profile });
+  expect(calibrated[1]).toMatchObject({ workload: "rdtsc", technique: "bt", variant: "inline=false", profile });
+  expect(profileNamed(profile).monitorCpi).toMatchObject({ mark: "calibrated", cell: "AA06N-006" });
+  expect(profileNamed(profile).deprivilegedCpi).toMatchObject({ mark: "calibrated", cell: "AA06T-014" });
 });
 
 test("bare hardware is input but for the two stores that nothing was derived from; nothing under a monitor is", () => {

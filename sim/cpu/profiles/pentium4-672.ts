@@ -296,7 +296,7 @@ export const pentium4_672: Profile = {
     "cycles/instruction",
   ),
   deprivilegedCpi: calibrated(
-    1.028,
+    1.023,
     "AA06T-014",
     "fitted so that the call-out of RDTSC under binary translation takes 1 254: the one software number of that monitor",
     "cycles/instruction",
