@@ -221,9 +221,11 @@ static void operands(void) {
                     invlpg(TABLE + PAGE_SIZE);
                 }
                 if (missing == 1 && reached) {
+                    in.eflags |= random32() & (EFLAGS_STATUS | EFLAGS_DF);
                     expect("missing", run(codes[i]), VECTOR_PAGE_FAULT);
                     expect("EIP", caught.frame.eip, (u32)codes_at[i]);
-                    expect("ESP", caught.frame.esp, in.esp);
+                    expect_registers("missing");
+                    expect("flags", caught.frame.eflags & (EFLAGS_STATUS | EFLAGS_DF), in.eflags & (EFLAGS_STATUS | EFLAGS_DF));
                     *pte_of(TABLE + PAGE_SIZE) |= PTE_P;
                     continue;
                 }

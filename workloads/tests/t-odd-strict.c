@@ -125,7 +125,10 @@ static void null_selectors(void) {
                 reset(cpl);
                 in.fs = in.gs = null;
                 in.ebx = (u32)user_stack_top - 64;
+                in.eflags |= random32() & (EFLAGS_STATUS | EFLAGS_DF);
                 expect_trap("null", nulls[i].code, nulls[i].at, VECTOR_GENERAL_PROTECTION, 0);
+                expect("flags", caught.frame.eflags & (EFLAGS_STATUS | EFLAGS_DF), in.eflags & (EFLAGS_STATUS | EFLAGS_DF));
+                if (nulls[i].code == nulls[i].at) expect_registers("null"); /* nothing was executed before it */
                 expect("FS", caught.frame.fs & 0xFFFF, null);
                 expect("GS", caught.frame.gs & 0xFFFF, null);
             }
