@@ -1,5 +1,5 @@
 // Guests that come in other ways than as ELF files: disks and Linux kernels, which our BIOS boots, and raw multiboot kernels
-// with modules. Natively and under vtx they print what they print on QEMU.
+// with modules. Natively and under every technique that runs any guest they print what they print on QEMU.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -13,7 +13,7 @@ const GUESTS = guestNames(manifest).filter((name) =>
 );
 
 describe.each(["pentium4-672", "core2-e6700"])("on %s", (profile) => {
-  describe.each(["native", "vtx"])("%s", (technique) => {
+  describe.each(["native", "vtx", "bt"])("%s", (technique) => {
     test.each(GUESTS)("%s boots and prints what is expected", (name) => {
       const result = simulate({
         image: imageOf(name),
