@@ -41,7 +41,12 @@ const MEMORY_OPERANDS: ReadonlySet<OpKind> = new Set([
   ...[OpKind.Memory, OpKind.MemorySegSI, OpKind.MemorySegESI, OpKind.MemorySegDI, OpKind.MemorySegEDI],
 ]);
 
-export function instructionKind(instruction: Instruction, mode: CodeMode, costs: CostTicks): InstructionKind {
+/** `real`: in real-address mode, where the processor does not know what it does know while translated code runs. */
+export function instructionKind(
+  instruction: Instruction,
+  mode: CodeMode & { readonly real: boolean },
+  costs: CostTicks,
+): InstructionKind {
   const lifted = lift(instruction, mode, costs);
   if (lifted === null || lifted.rule.raisesUndefined === true) return "transfer";
   if (TRANSFERS.has(instruction.mnemonic) || isFarBranch(instruction)) return "transfer";
@@ -50,6 +55,7 @@ export function instructionKind(instruction: Instruction, mode: CodeMode, costs:
     if (branch.startsWith("indirect") && usesForeignSegment(instruction)) return "transfer";
     return branchBits(instruction) === mode.bits ? branch : "transfer";
   }
+  if (mode.real && instruction.mnemonic === Mnemonic.Arpl) return "sensitive";
   return isSensitive(lifted.rule) || STORES_X87_POINTER.has(instruction.mnemonic) || usesForeignSegment(instruction)
     ? "sensitive"
     : "identical";

@@ -10,6 +10,7 @@ import {
   BLOCKING,
   CELL,
   type CpuState,
+  CR0,
   FLAG,
   gprCell,
   RIGHTS,
@@ -456,6 +457,7 @@ function contextOf(virtual: CpuState): CodeContext {
     bits: size(SEG.cs),
     stackBits: size(SEG.ss),
     cpl: virtual.cpl === 3 ? 3 : 0,
+    real: (virtual.cr0 & CR0.PE) === 0,
   };
 }
 

@@ -58,7 +58,8 @@ export class DirectConditions implements RunConditions {
 
   #ofMode(): string | null {
     const { cr0, cr4, flags, cpl } = this.#virtual;
-    if ((cr0 & CR0.PE) === 0) return "real-address mode";
+    // Translated, it is code of CPL 0 with segments of its own.
+    if ((cr0 & CR0.PE) === 0) return this.#translator === null ? "real-address mode" : null;
     if ((flags & FLAG.VM) !== 0) return "virtual-8086 mode";
     if (cpl === 3 && (cr4 & CR4.PVI) !== 0) return "protected-mode virtual interrupts";
     if (cpl === 1 || cpl === 2) return `ring ${cpl}`;
