@@ -27,8 +27,9 @@ export function measuredLine(measured: Measured, before: Measured | undefined): 
 function verdict({ better, samples }: Measured, ratio: number, apartly: boolean): string {
   if (ratio === 1 || !Number.isFinite(ratio)) return "same";
   const times = `x ${ratio.toFixed(2)}`;
-  if (better === undefined) return times;
-  if (samples.length > 1 && !apartly) return `${times}  within the intervals`;
+  // One sample tells nothing of chance.
+  if (better === undefined || samples.length === 1) return times;
+  if (!apartly) return `${times}  within the intervals`;
   return `${times}  ${ratio > 1 === (better === "more") ? "better" : "worse"}`;
 }
 
