@@ -28,12 +28,17 @@ export function rowsBlock(results: Results, profile: string): string[] {
       .map((each) => [`${combinationLabel(each.key)} ${each.row}`, each]),
   );
   const found = (combination: Combination, row: string) => of.get(`${combinationLabel(combination)} ${row}`);
-  const reasonsOf = ({ row, same = {} }: (typeof rows)[number]) =>
-    techniques
-      .filter((each) => found(each, row)?.verdict === "same" && same[each.technique] !== undefined)
-      .map((each) => `${each.technique}: ${same[each.technique]}`)
-      .join("; ");
-  const header = ["", "CPL", "scenario", ...techniques.map(combinationLabel), "why it is the same"];
+  const reasonsOf = ({ row, same = {}, differs = {} }: (typeof rows)[number]) => {
+    const reasons = new Map<string, string[]>();
+    for (const each of techniques) {
+      const verdict = found(each, row)?.verdict;
+      const given = verdict === "same" ? same : verdict === "differs" ? differs : {};
+      const reason = given[each.technique];
+      if (reason !== undefined) reasons.set(reason, [...(reasons.get(reason) ?? []), each.technique]);
+    }
+    return [...reasons].map(([reason, names]) => `${names.join(", ")}: ${reason}`).join("; ");
+  };
+  const header = ["", "CPL", "scenario", ...techniques.map(combinationLabel), "why"];
   const cells = rows.map((each) => [
     each.instruction,
     each.cpl === undefined ? "" : String(each.cpl),

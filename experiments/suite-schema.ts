@@ -49,6 +49,8 @@ const row = z.strictObject({
   cells: z.array(z.string()).optional(),
   /** By technique: why the row does not differ where one might expect it to. */
   same: z.record(z.string(), z.string()).optional(),
+  /** By technique: why it does. */
+  differs: z.record(z.string(), z.string()).optional(),
 });
 export type SuiteRow = z.infer<typeof row>;
 

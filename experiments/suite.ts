@@ -183,7 +183,7 @@ function describe(issue: z.core.$ZodIssue, at: (path: Path, key?: string) => str
 function knownKeys(path: Path): readonly string[] {
   if (path.length === 0) return Object.keys(suiteSchema.shape);
   if (path[0] === "techniques") return ["technique", "memory", "parameters"];
-  if (path[0] === "rows") return ["row", "instruction", "cpl", "scenario", "cells", "same"];
+  if (path[0] === "rows") return ["row", "instruction", "cpl", "scenario", "cells", "same", "differs"];
   return ["workload", "parameters", "loadAddress", "repetitions", "fails"];
 }
 

@@ -3,9 +3,9 @@
  * variant. Made from samples.csv, so the suite must ask for samples.
  */
 import type { TopLevelSpec } from "vega-lite";
-import type { CounterRow, Results } from "../results-folder.ts";
+import type { Results } from "../results-folder.ts";
 import { combinationTitle } from "../techniques.ts";
-import { CONFIG, subtitle } from "./style.ts";
+import { CONFIG, subtitle, techniqueColours } from "./style.ts";
 
 type Counters = ReadonlyMap<string, number>;
 
@@ -42,25 +42,41 @@ const QUANTITIES: readonly Quantity[] = [
   { title: "units invalidated", of: count("bt.invalidations") },
 ];
 
-const PANEL = { width: 250, height: 130 };
-const COLUMNS = 3;
+const PANEL = { width: 230, height: 96 };
+/** Guests side by side. */
+const MOST_GUESTS = 4;
 const MEGACYCLE = 1e6;
 
 interface Dot {
+  readonly guest: string;
   readonly quantity: string;
   readonly line: string;
   readonly time: number;
   readonly value: number;
 }
 
-/** The specification; undefined when no sample is of a translator. */
+/**
+ * The specification: a column for each guest, whole ones if there are any, a line of panels for each quantity. Undefined
+ * when no sample is of a translator.
+ */
 export function translationStatisticsFigure(results: Results): TopLevelSpec | undefined {
   const { suite, overrides } = results.run;
-  const dots = dotsOf(results.samples);
-  if (dots.length === 0) return undefined;
-  const lines = [...new Set(dots.map(({ line }) => line))];
-  const end = Math.max(...dots.map(({ time }) => time));
+  const all = dotsOf(results);
+  if (all.length === 0) return undefined;
+  const guests = [...new Set(all.map(({ guest }) => guest))].slice(0, MOST_GUESTS);
+  const dots = all.filter(({ guest }) => guests.includes(guest));
+  const lines = suite.techniques.map(combinationTitle).filter((title) => dots.some(({ line }) => line === title));
   const drawn = QUANTITIES.filter(({ title }) => dots.some(({ quantity }) => quantity === title));
+  const rows = drawn.map((quantity, index) =>
+    guests.map((guest) => {
+      const values = dots.filter((each) => each.guest === guest && each.quantity === quantity.title);
+      const heading = index === 0 ? [guest, "", quantity.title] : [quantity.title];
+      return panelOf(values, heading, quantity.format, index === drawn.length - 1);
+    }),
+  );
+  const colours = techniqueColours(
+    suite.techniques.filter((each) => lines.some((line) => line === combinationTitle(each))),
+  );
   return {
     $schema: "https://vega.github.io/schema/vega-lite/v6.json",
     title: {
@@ -70,45 +86,61 @@ export function translationStatisticsFigure(results: Results): TopLevelSpec | un
         overrides,
       ),
     },
-    data: { values: dots as unknown as object[] },
-    columns: COLUMNS,
-    spacing: 24,
-    concat: drawn.map(({ title, format }) => ({
-      ...{ title: { text: title, fontSize: 11, anchor: "start", offset: 6 }, ...PANEL },
-      transform: [{ filter: { field: "quantity", equal: title } }],
-      mark: { type: "line", strokeWidth: 1.6 },
+    columns: guests.length,
+    spacing: { row: 14, column: 30 },
+    concat: rows.flat().map((panel) => ({
+      ...panel,
       encoding: {
-        x: {
-          field: "time",
-          type: "quantitative",
-          title: "million cycles",
-          scale: { domain: [0, end], nice: false },
-          axis: { grid: false, tickCount: 5 },
+        ...panel.encoding,
+        color: {
+          ...{ field: "line", type: "nominal", scale: { domain: lines, range: colours } },
+          legend: { columns: 3, symbolType: "stroke", symbolStrokeWidth: 2.4 },
         },
-        y: { field: "value", type: "quantitative", title: null, axis: { tickCount: 4, format: format ?? "~s" } },
-        color: { field: "line", type: "nominal", sort: lines },
       },
     })),
     config: CONFIG,
-  } as TopLevelSpec;
+  } as unknown as TopLevelSpec;
 }
 
-function dotsOf(samples: readonly CounterRow[]): Dot[] {
-  const moments = new Map<string, { line: string; time: number; counters: Map<string, number> }>();
+function panelOf(values: readonly Dot[], text: readonly string[], format: string | undefined, last: boolean) {
+  const end = Math.max(0, ...values.map(({ time }) => time));
+  return {
+    data: { values: values as unknown as object[] },
+    ...{ title: { text, fontSize: 11, anchor: "start", offset: 6 }, ...PANEL },
+    // Lines that lie on each other are both to be seen.
+    mark: { type: "line", strokeWidth: 1.6, strokeOpacity: 0.75 },
+    encoding: {
+      x: {
+        field: "time",
+        type: "quantitative",
+        title: last ? "million cycles" : null,
+        scale: { domain: [0, end], nice: false },
+        axis: { grid: false, tickCount: 5 },
+      },
+      y: { field: "value", type: "quantitative", title: null, axis: { tickCount: 4, format: format ?? "~s" } },
+    },
+  };
+}
+
+/** Of the first repetitions; of whole guests only, unless there are none. */
+function dotsOf({ samples, run }: Results): Dot[] {
+  const whole = new Set(run.suite.workloads.filter(({ kind }) => kind !== "nanobenchmark").map(({ name }) => name));
+  const some = samples.some(({ key, counter }) => whole.has(key.workload) && counter.startsWith("bt."));
+  const moments = new Map<string, Pick<Dot, "guest" | "line" | "time"> & { counters: Map<string, number> }>();
   for (const { key, repetition, time, counter, value } of samples) {
     if (repetition !== 0 || time === undefined || !counter.startsWith("bt.")) continue;
-    const line = [key.workload, key.parameters, key.profile, combinationTitle(key)]
-      .filter((each) => each !== "")
-      .join(" ");
-    const name = `${line}/${time}`;
-    const moment = moments.get(name) ?? { line, time, counters: new Map<string, number>() };
+    if (some && !whole.has(key.workload)) continue;
+    const guest = [key.workload, key.parameters, key.profile].filter((each) => each !== "").join(" ");
+    const line = combinationTitle(key);
+    const name = `${guest}/${line}/${time}`;
+    const moment = moments.get(name) ?? { guest, line, time, counters: new Map<string, number>() };
     moment.counters.set(counter, value);
     moments.set(name, moment);
   }
-  return [...moments.values()].flatMap(({ line, time, counters }) =>
+  return [...moments.values()].flatMap(({ guest, line, time, counters }) =>
     QUANTITIES.flatMap(({ title, of }) => {
       const value = of(counters);
-      return value === undefined ? [] : [{ quantity: title, line, time: time / MEGACYCLE, value }];
+      return value === undefined ? [] : [{ guest, quantity: title, line, time: time / MEGACYCLE, value }];
     }),
   );
 }

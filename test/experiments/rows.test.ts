@@ -12,6 +12,7 @@ import { simulate } from "../../experiments/simulate.ts";
 import { readSuite } from "../../experiments/suite.ts";
 import { renderTable } from "../../experiments/table.ts";
 import { runTask } from "../../experiments/task.ts";
+import { combinationLabel } from "../../experiments/techniques.ts";
 import type { RunEnd } from "../../sim/result.ts";
 import { runSmall } from "./helpers.ts";
 
@@ -116,7 +117,7 @@ test("popek-goldberg has every instruction of the paper at CPL 0 and at CPL 3", 
   }
 });
 
-test("popek-goldberg finds no difference under vtx", () => {
+test("popek-goldberg finds no difference under vtx, none at CPL 0 under bt, and none at all with user code translated", () => {
   const outcomes = expand(suite).map((point) => ({
     point,
     address: "",
@@ -125,7 +126,37 @@ test("popek-goldberg finds no difference under vtx", () => {
   }));
   writeResults(join(folder, "popek"), suite, outcomes, "code");
   const results = readResults(join(folder, "popek"));
-  expect(
-    results.rows.filter(({ key }) => key.technique === "vtx").map(({ row, verdict }) => `${row} ${verdict}`),
-  ).toEqual(rows.map(({ row }) => `${row} same`));
+  const differing = (label: string) =>
+    results.rows
+      .filter(({ key, verdict }) => combinationLabel(key) === label && verdict !== "same")
+      .map(({ row, verdict }) => `${row} ${verdict}`);
+  expect(differing("vtx+shadow")).toEqual([]);
+  expect(differing("bt+shadow,user=translate")).toEqual([]);
+  // What direct execution of user code shows, each with its reason in the suite.
+  const direct = rows.filter(({ differs }) => differs?.["bt"] !== undefined);
+  expect(new Set(direct.map(({ cpl }) => cpl))).toEqual(new Set([3]));
+  expect(differing("bt+shadow")).toEqual(direct.map(({ row }) => `${row} differs`));
+  // The classical monitor shows a kernel its ring, in every instruction that the paper holds to show it.
+  const told = new Set(differing("classical+shadow").map((each) => each.split(" ")[0]));
+  const shown = rows.filter(({ row, cpl }) => cpl === 0 && told.has(row)).map(({ instruction }) => instruction);
+  for (const each of [
+    "SGDT",
+    "SIDT",
+    "SLDT",
+    "STR",
+    "SMSW",
+    "PUSHF",
+    "POPF",
+    "LAR",
+    "LSL",
+    "VERR",
+    "VERW",
+    "PUSH",
+    "MOV",
+    "CALL",
+  ]) {
+    expect(shown).toContain(each);
+  }
+  // A row that is the same says why.
+  for (const { row, same } of rows.filter(({ row }) => !told.has(row))) expect(same?.["classical"], row).toBeDefined();
 });
