@@ -8,7 +8,7 @@ import { grouped, ratio, readable } from "./numbers.ts";
 import { type Published, readPublished, type Standing } from "./published.ts";
 import type { Results } from "./results-folder.ts";
 import { rowsBlock, rowsTally } from "./rows-table.ts";
-import { type Combination, combinationLabel } from "./techniques.ts";
+import { besideEachOther, combinationLabel } from "./techniques.ts";
 
 const NONE = "–";
 const FAILS = "fails";
@@ -98,12 +98,13 @@ function columnsOf(
 ): Column[] {
   const columns: Column[] = [];
   const { techniques } = results.run.suite;
+  const headingOfColumn = besideEachOther(techniques, combinationLabel);
   const costs = techniques.map((combination) =>
     rows.map((row) => cellOf(results, published, profile, combination, row)),
   );
   costs.forEach((cells, index) => {
     const combination = techniques[index] as (typeof techniques)[number];
-    columns.push({ heading: columnHeading(combination, techniques), cells: cells.map(costText) });
+    columns.push({ heading: headingOfColumn(combination), cells: cells.map(costText) });
     if (cells.some((cell) => cell.published !== undefined)) {
       columns.push({ heading: "published", cells: cells.map((cell) => publishedText(cell, footnotes, standings)) });
       columns.push({ heading: "ratio", cells: cells.map(publishedRatio) });
@@ -116,13 +117,6 @@ function columnsOf(
     columns.push({ heading: "exits", cells: cells.map((cell) => exitsText(exitsOf(results, cell))) });
   });
   return columns;
-}
-
-/** Variants of one technique are told by what is not usual about them. */
-function columnHeading(combination: Combination, all: readonly Combination[]): string {
-  const { technique, memory, variant = "" } = combination;
-  const alone = all.length > 1 && all.every((each) => each.technique === technique && each.memory === memory);
-  return alone && variant !== "" ? variant : combinationLabel(combination);
 }
 
 function costText(cell: Cell): string {

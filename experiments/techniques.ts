@@ -156,6 +156,23 @@ export function combinationLabel({ technique, memory, variant = "" }: Combinatio
   return [technique === "native" ? "native" : `${technique}+${memory}`, ...words].join(",");
 }
 
+/**
+ * How a suite's combinations are written when they stand beside each other: variants of one technique by what is not usual
+ * about them, otherwise as `name` writes them.
+ */
+export function besideEachOther(
+  all: readonly Combination[],
+  name: (combination: Combination) => string,
+): (combination: Combination) => string {
+  const [first] = all;
+  const alone =
+    all.length > 1 && all.every(({ technique, memory }) => technique === first?.technique && memory === first.memory);
+  return (each) => {
+    const { variant = "" } = each;
+    return alone && variant !== "" ? variant.replaceAll(" ", ", ") : name(each);
+  };
+}
+
 /** How a combination is written in figures: `native`, `VT-x + shadow`, `BT + shadow, chaining=false`. */
 export function combinationTitle({ technique, memory, variant = "" }: Combination): string {
   const info = TECHNIQUES.find((each) => each.name === technique);

@@ -5,7 +5,7 @@
 import type { TopLevelSpec } from "vega-lite";
 import { PROFILES } from "../../sim/cpu/profiles/catalogue.ts";
 import type { AccountRow, Results } from "../results-folder.ts";
-import { type Combination, combinationTitle } from "../techniques.ts";
+import { besideEachOther, type Combination, combinationTitle } from "../techniques.ts";
 import { CONFIG, INK, subtitle } from "./style.ts";
 
 /** What the ledger's accounts are shown as, in the order of stacking: guest in blues, hardware in the middle, monitor in reds. */
@@ -59,10 +59,12 @@ const BAR_STEP = 17;
 export function accountsFigure(results: Results): TopLevelSpec | undefined {
   const { suite, overrides } = results.run;
   if (results.accounts.length === 0) return undefined;
-  const shares = sharesOf(results.accounts);
+  const titleOf = besideEachOther(suite.techniques, combinationTitle);
+  const panelName = (profile: string, each: Combination) => `${profileName(profile)}: ${titleOf(each)}`;
+  const shares = sharesOf(results.accounts, panelName);
   const used = CATEGORIES.filter(({ name }) => shares.some((share) => share.category === name));
   const rows = [...new Set(results.accounts.map(({ key }) => rowName(key.workload, key.parameters)))];
-  const totals = totalsOf(results.accounts);
+  const totals = totalsOf(results.accounts, panelName);
   const panels = suite.profiles.flatMap((profile) => suite.techniques.map((each) => panelName(profile, each)));
   const y = {
     ...{ field: "row", type: "nominal" as const, sort: rows, title: null },
@@ -142,7 +144,9 @@ interface Share {
   readonly share: number;
 }
 
-function sharesOf(accounts: readonly AccountRow[]): readonly Share[] {
+type PanelName = (profile: string, combination: Combination) => string;
+
+function sharesOf(accounts: readonly AccountRow[], panelName: PanelName): readonly Share[] {
   const sums = new Map<string, number>();
   const cells = new Map<string, Share>();
   for (const { key, domain, activity, cycles } of accounts) {
@@ -161,7 +165,10 @@ function sharesOf(accounts: readonly AccountRow[]): readonly Share[] {
 }
 
 /** Length of each run, the mean over repetitions. */
-function totalsOf(accounts: readonly AccountRow[]): readonly { panel: string; row: string; total: string }[] {
+function totalsOf(
+  accounts: readonly AccountRow[],
+  panelName: PanelName,
+): readonly { panel: string; row: string; total: string }[] {
   const sums = new Map<string, { panel: string; row: string; cycles: number; repetitions: Set<number> }>();
   for (const { key, repetition, cycles } of accounts) {
     const panel = panelName(key.profile, key);
@@ -194,8 +201,8 @@ function rowName(workload: string, parameters: string): string {
   return parameters === "" ? workload : `${workload} ${parameters}`;
 }
 
-/** `Pentium 4 672: native`: the title of a profile without its maker and details. */
-function panelName(profile: string, combination: Combination): string {
+/** `Pentium 4 672`: the title of a profile without its maker and details. */
+function profileName(profile: string): string {
   const title = PROFILES.find((each) => each.name === profile)?.title ?? profile;
-  return `${title.replace(/^(Intel|AMD) /, "").replace(/ \(.*$|,.*$/, "")}: ${combinationTitle(combination)}`;
+  return title.replace(/^(Intel|AMD) /, "").replace(/ \(.*$|,.*$/, "");
 }

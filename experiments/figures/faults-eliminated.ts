@@ -13,7 +13,7 @@ const TAKEN = "bt.faults.";
 const ELIMINATED = "bt.faults-eliminated.";
 const MEGACYCLE = 1e6;
 
-const BAR_STEP = 15;
+const GROUP_STEP = 36;
 const PANEL_WIDTH = 340;
 /** Taken faults in strong colours, eliminated ones pale, by kind. */
 const COLOURS: Readonly<Record<string, readonly [taken: string, eliminated: string]>> = {
@@ -41,12 +41,15 @@ export interface SavedCycles {
 /** The specification; undefined when no guest ran with adaptation on and off. */
 export function faultsEliminatedFigure(results: Results): TopLevelSpec | undefined {
   const { suite, overrides } = results.run;
-  const saved = savedCycles(results);
-  const bars = faultBars(results, new Set(saved.map(({ row }) => row)));
+  const compared = savedCycles(results);
+  const bars = faultBars(results, new Set(compared.map(({ row }) => row)));
   if (bars.length === 0) return undefined;
+  const saved = compared.filter(({ row }) => bars.some((bar) => bar.row === row));
   const rows = saved.map(({ row }) => row);
   const kinds = [...new Set(bars.map(({ what }) => what))].sort();
   const y = { field: "row", type: "nominal" as const, sort: rows, title: null, axis: { ticks: false, domain: false } };
+  const scaled = { ...y, scale: { paddingInner: 0.3, paddingOuter: 0.15 } };
+  const unlabelled = { ...scaled, axis: null };
   const x = (field: string, title: string) => ({
     ...{ field, type: "quantitative" as const, title },
     axis: { format: "~s", tickCount: 5, gridDash: [2, 3] },
@@ -61,10 +64,10 @@ export function faultsEliminatedFigure(results: Results): TopLevelSpec | undefin
     hconcat: [
       {
         data: { values: bars as unknown as object[] },
-        ...{ width: PANEL_WIDTH, height: { step: BAR_STEP, for: "offset" } as never },
+        ...{ width: PANEL_WIDTH, height: { step: GROUP_STEP, for: "position" } as never },
         mark: { type: "bar" },
         encoding: {
-          y: { ...y, scale: { paddingInner: 0.3 } },
+          y: scaled,
           yOffset: { field: "adaptation", type: "nominal", sort: ["on", "off"] },
           x: x("count", "faults"),
           color: {
@@ -77,15 +80,19 @@ export function faultsEliminatedFigure(results: Results): TopLevelSpec | undefin
       },
       {
         data: { values: saved as unknown as object[] },
-        ...{ width: PANEL_WIDTH / 2, height: { step: 2.6 * BAR_STEP } as never },
+        ...{ width: PANEL_WIDTH / 2, height: { step: GROUP_STEP } as never },
         layer: [
           {
             mark: { type: "bar", color: "#7a9e6b", height: { band: 0.5 } },
-            encoding: { y, x: x("saved", "million cycles saved") },
+            encoding: { y: unlabelled, x: x("saved", "million cycles saved") },
           },
           {
             mark: { type: "text", align: "left", dx: 4, fontSize: 10, color: INK },
-            encoding: { y, x: x("saved", "million cycles saved"), text: { field: "share", type: "nominal" } },
+            encoding: {
+              y: unlabelled,
+              x: x("saved", "million cycles saved"),
+              text: { field: "share", type: "nominal" },
+            },
           },
         ],
       },
@@ -99,28 +106,38 @@ function colourOf(what: string): string {
   return (COLOURS[kind] ?? OTHER)[fate === "taken" ? 0 : 1];
 }
 
-function rowOf({ workload, parameters, profile }: Key): string {
-  return [workload, parameters, profile].filter((each) => each !== "").join(" ");
+/** A guest, with its processor where the run has several. */
+function rowOf({ workload, parameters, profile }: Key, { run }: Results): string {
+  const processor = run.suite.profiles.length > 1 ? profile : "";
+  return [workload, parameters, processor].filter((each) => each !== "").join(" ");
 }
 
 /** Faults of whole runs by kind, the first repetition's. */
-export function faultBars({ counters }: Results, rows: ReadonlySet<string>): FaultBar[] {
-  return counters.flatMap(({ key, repetition, counter, value }) => {
+export function faultBars(results: Results, rows: ReadonlySet<string>): FaultBar[] {
+  return results.counters.flatMap(({ key, repetition, counter, value }) => {
     const prefix = [TAKEN, ELIMINATED].find((each) => counter.startsWith(each));
-    if (prefix === undefined || repetition !== 0 || !rows.has(rowOf(key)) || !isCompared(key)) return [];
+    if (prefix === undefined || repetition !== 0 || !rows.has(rowOf(key, results)) || !isCompared(key)) return [];
     const what = `${counter.slice(prefix.length)} ${prefix === TAKEN ? "taken" : "eliminated"}`;
-    return value === 0 ? [] : [{ row: rowOf(key), adaptation: key.variant === OFF ? "off" : "on", what, count: value }];
+    return value === 0
+      ? []
+      : [{ row: rowOf(key, results), adaptation: key.variant === OFF ? "off" : "on", what, count: value }];
   });
 }
 
 /** The cycles that each guest's run took less with adaptation than without. */
-export function savedCycles({ summary }: Results): SavedCycles[] {
-  const runs = summary.filter(({ key, quantity, region }) => quantity === "cycles" && region === "" && isCompared(key));
+export function savedCycles(results: Results): SavedCycles[] {
+  const row = (key: Key) => rowOf(key, results);
+  const runs = results.summary.filter(
+    ({ key, quantity, region }) => quantity === "cycles" && region === "" && isCompared(key),
+  );
   return runs.flatMap(({ key, mean: on }) => {
     if (key.variant !== "") return [];
-    const off = runs.find((each) => each.key.variant === OFF && rowOf(each.key) === rowOf(key))?.mean;
+    const off = runs.find((each) => each.key.variant === OFF && row(each.key) === row(key))?.mean;
     if (off === undefined) return [];
-    return [{ row: rowOf(key), saved: (off - on) / MEGACYCLE, share: `${((100 * (off - on)) / off).toFixed(1)} %` }];
+    const share = Math.round((1000 * (off - on)) / off) / 10;
+    return [
+      { row: row(key), saved: (off - on) / MEGACYCLE, share: `${Math.abs(share) === 0 ? "0" : share.toFixed(1)} %` },
+    ];
   });
 }
 

@@ -8,13 +8,15 @@ import { type Cell, type CellRow, cellOf, rowsOf } from "../cells.ts";
 import { readable } from "../numbers.ts";
 import type { Published } from "../published.ts";
 import type { Results } from "../results-folder.ts";
-import { combinationTitle } from "../techniques.ts";
+import { besideEachOther, combinationTitle } from "../techniques.ts";
 import { CONFIG, FAINT, INK, PUBLISHED_COLOUR, subtitle, techniqueColours } from "./style.ts";
 
 const BAR_STEP = 13;
 /** With more bars than these in a group they are narrower. */
 const MANY_BARS = 3;
 const NARROW_STEP = 10;
+/** Techniques in a line of the legend, when there are more. */
+const MOST_IN_A_LINE = 4;
 const PANEL_WIDTH = 400;
 /** Bars begin here: less than a cycle is not told apart from nothing. */
 const LEAST_CYCLES = 0.5;
@@ -39,7 +41,7 @@ export function nanobenchmarksFigure(results: Results, published: Published): To
   const bars = barsOf(results, published, rows);
   if (bars.length === 0) return undefined;
   const { suite, overrides } = results.run;
-  const techniques = suite.techniques.map(combinationTitle);
+  const techniques = suite.techniques.map(besideEachOther(suite.techniques, combinationTitle));
   const most = Math.max(...bars.map((bar) => Math.max(bar.cycles, bar.published ?? 0)));
   // Room for the label of the longest bar.
   const domain = [LEAST_CYCLES, most * (most / LEAST_CYCLES) ** 0.16];
@@ -73,6 +75,7 @@ export function nanobenchmarksFigure(results: Results, published: Published): To
               type: "nominal",
               sort: techniques,
               scale: { domain: techniques, range: techniqueColours(suite.techniques) },
+              ...(techniques.length > MOST_IN_A_LINE ? { legend: { columns: MOST_IN_A_LINE } } : {}),
             },
           },
         },
@@ -157,19 +160,20 @@ export function profileTitle(name: string): string {
 
 function barsOf(results: Results, published: Published, rows: readonly CellRow[]): readonly Bar[] {
   const { profiles, techniques } = results.run.suite;
+  const titleOf = besideEachOther(techniques, combinationTitle);
   return profiles.flatMap((profile) =>
     techniques.flatMap((combination) =>
-      rows.flatMap((row) => barOf(cellOf(results, published, profile, combination, row))),
+      rows.flatMap((row) => barOf(cellOf(results, published, profile, combination, row), titleOf(combination))),
     ),
   );
 }
 
-function barOf({ profile, combination, row, cost, fails, published }: Cell): Bar[] {
+function barOf({ profile, row, cost, fails, published }: Cell, technique: string): Bar[] {
   if (cost === undefined && fails === undefined) return [];
   const cycles = Math.max(cost?.mean ?? 0, LEAST_CYCLES);
   return [
     {
-      ...{ panel: profileTitle(profile), row: row.label, technique: combinationTitle(combination), cycles },
+      ...{ panel: profileTitle(profile), row: row.label, technique, cycles },
       label: cost === undefined ? "does not survive" : readable(cost.mean),
       calibrated: published?.standing === "calibrated",
       ...(published === undefined

@@ -1,10 +1,10 @@
 /**
- * Figure: what the binary translator has done, from boot to the end of each run: a panel per quantity, a line per guest and
+ * Figure: what the binary translator has done, from boot to the end of each run: a panel per quantity and guest, a line per
  * variant. Made from samples.csv, so the suite must ask for samples.
  */
 import type { TopLevelSpec } from "vega-lite";
 import type { Results } from "../results-folder.ts";
-import { combinationTitle } from "../techniques.ts";
+import { besideEachOther, combinationTitle } from "../techniques.ts";
 import { CONFIG, subtitle, techniqueColours } from "./style.ts";
 
 type Counters = ReadonlyMap<string, number>;
@@ -65,8 +65,11 @@ export function translationStatisticsFigure(results: Results): TopLevelSpec | un
   if (all.length === 0) return undefined;
   const guests = [...new Set(all.map(({ guest }) => guest))].slice(0, MOST_GUESTS);
   const dots = all.filter(({ guest }) => guests.includes(guest));
-  const lines = suite.techniques.map(combinationTitle).filter((title) => dots.some(({ line }) => line === title));
-  const drawn = QUANTITIES.filter(({ title }) => dots.some(({ quantity }) => quantity === title));
+  const titleOf = besideEachOther(suite.techniques, combinationTitle);
+  const drawnTechniques = suite.techniques.filter((each) => dots.some(({ line }) => line === titleOf(each)));
+  const lines = drawnTechniques.map(titleOf);
+  // What never happened anywhere is not worth a panel.
+  const drawn = QUANTITIES.filter(({ title }) => dots.some(({ quantity, value }) => quantity === title && value > 0));
   const rows = drawn.map((quantity, index) =>
     guests.map((guest) => {
       const values = dots.filter((each) => each.guest === guest && each.quantity === quantity.title);
@@ -74,9 +77,7 @@ export function translationStatisticsFigure(results: Results): TopLevelSpec | un
       return panelOf(values, heading, quantity.format, index === drawn.length - 1);
     }),
   );
-  const colours = techniqueColours(
-    suite.techniques.filter((each) => lines.some((line) => line === combinationTitle(each))),
-  );
+  const colours = techniqueColours(drawnTechniques);
   return {
     $schema: "https://vega.github.io/schema/vega-lite/v6.json",
     title: {
@@ -104,6 +105,7 @@ export function translationStatisticsFigure(results: Results): TopLevelSpec | un
 
 function panelOf(values: readonly Dot[], text: readonly string[], format: string | undefined, last: boolean) {
   const end = Math.max(0, ...values.map(({ time }) => time));
+  const nothing = values.every(({ value }) => value === 0);
   return {
     data: { values: values as unknown as object[] },
     ...{ title: { text, fontSize: 11, anchor: "start", offset: 6 }, ...PANEL },
@@ -117,7 +119,10 @@ function panelOf(values: readonly Dot[], text: readonly string[], format: string
         scale: { domain: [0, end], nice: false },
         axis: { grid: false, tickCount: 5 },
       },
-      y: { field: "value", type: "quantitative", title: null, axis: { tickCount: 4, format: format ?? "~s" } },
+      y: {
+        ...{ field: "value", type: "quantitative", title: null, axis: { tickCount: 4, format: format ?? "~s" } },
+        ...(nothing ? { scale: { domain: [0, 1] } } : {}),
+      },
     },
   };
 }
@@ -125,13 +130,15 @@ function panelOf(values: readonly Dot[], text: readonly string[], format: string
 /** Of the first repetitions; of whole guests only, unless there are none. */
 function dotsOf({ samples, run }: Results): Dot[] {
   const whole = new Set(run.suite.workloads.filter(({ kind }) => kind !== "nanobenchmark").map(({ name }) => name));
+  const titleOf = besideEachOther(run.suite.techniques, combinationTitle);
   const some = samples.some(({ key, counter }) => whole.has(key.workload) && counter.startsWith("bt."));
   const moments = new Map<string, Pick<Dot, "guest" | "line" | "time"> & { counters: Map<string, number> }>();
   for (const { key, repetition, time, counter, value } of samples) {
     if (repetition !== 0 || time === undefined || !counter.startsWith("bt.")) continue;
     if (some && !whole.has(key.workload)) continue;
-    const guest = [key.workload, key.parameters, key.profile].filter((each) => each !== "").join(" ");
-    const line = combinationTitle(key);
+    const profile = run.suite.profiles.length > 1 ? key.profile : "";
+    const guest = [key.workload, key.parameters, profile].filter((each) => each !== "").join(" ");
+    const line = titleOf(key);
     const name = `${guest}/${line}/${time}`;
     const moment = moments.get(name) ?? { guest, line, time, counters: new Map<string, number>() };
     moment.counters.set(counter, value);

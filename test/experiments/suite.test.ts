@@ -179,3 +179,12 @@ test("the default suite runs both profiles and all techniques over all nanobench
   // The timer's phase is the only thing that repetitions differ by.
   expect(expand(suite)).toHaveLength(2 * 4 * (17 + 3));
 });
+
+test("the ablation changes one parameter of the translator at a time, after the usual one; where the cache is to overflow units are small, too", () => {
+  const suite = readSuite(findSuite("ablation") as string);
+  expect(suite.techniques.map(({ technique, variant = "" }) => `${technique} ${variant}`)).toEqual([
+    ...["bt ", "bt chaining=false", "bt inline=false", "bt adaptation=false", "bt returnLookup=false"],
+    ...["bt unitSize=1", "bt unitSize=4", "bt unitSize=1 cacheKb=16", "bt user=translate"],
+  ]);
+  expect(suite.samples).toBeGreaterThan(0);
+});
