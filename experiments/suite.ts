@@ -103,6 +103,12 @@ function resolveNames(suite: SuiteFile, at: (path: Path) => string, base: string
       return chosen;
     });
   });
+  suite.workloads.forEach((each, index) => {
+    const { fails = {} } = typeof each === "string" ? {} : each;
+    for (const name of Object.keys(fails)) {
+      placed(["workloads", index, "fails", name], "unknown-technique", () => techniqueNamed(name));
+    }
+  });
   const workloads = suite.workloads.map((each, index) =>
     placed(["workloads", index], "unknown-workload", () => {
       const entry: Exclude<SuiteFile["workloads"][number], string> =
@@ -110,7 +116,6 @@ function resolveNames(suite: SuiteFile, at: (path: Path) => string, base: string
       const workload = findWorkload(entry.workload, base);
       const parameters = { ...suite.parameters, ...entry.parameters };
       const { loadAddress, repetitions, fails } = entry;
-      for (const technique of Object.keys(fails ?? {})) techniqueNamed(technique);
       return {
         ...{ workload, parameters },
         ...(loadAddress === undefined ? {} : { loadAddress }),

@@ -124,6 +124,12 @@ describe("what is wrong is said with file, line and column", () => {
       /^s\.yaml:5:5: no technique "vtz"; did you mean "vtx"\?/,
     ],
     [
+      "an unknown technique that a workload does not survive",
+      good.replace("parameters: {", "fails: { clasical: it cannot }, parameters: {"),
+      "unknown-technique",
+      /^s\.yaml:\d+:\d+: no technique "clasical"; did you mean "classical"\?/,
+    ],
+    [
       "an unknown memory model",
       good.replace("shadow", "shadows"),
       "unknown-technique",
