@@ -122,7 +122,10 @@ export function runWithCompany(image: string, { commandLine, files }: Company, m
   }
 }
 
-/** Boots a disk, by our BIOS or by QEMU's own ("SeaBIOS"). The real-time clock follows the guest's time. */
+/**
+ * Boots a disk, by our BIOS or by QEMU's own ("SeaBIOS"). The real-time clock follows the guest's time, from a date on which
+ * every month has a day: the clock is set field by field.
+ */
 export function bootOnQemu(disk: string, bios: "ours" | "SeaBIOS", memoryMb = 64): QemuRun {
   const drive = `file=${disk},format=raw,if=ide,snapshot=on`;
   const firmware = bios === "ours" ? ["-bios", biosPath] : [];
@@ -136,7 +139,7 @@ export function bootOnQemu(disk: string, bios: "ours" | "SeaBIOS", memoryMb = 64
     "std",
     ...COUNTED,
     "-rtc",
-    "clock=vm",
+    "clock=vm,base=2005-01-15T12:00:00",
   ]);
 }
 
