@@ -53,7 +53,7 @@ describe.skipIf(!existsSync(join(dist, "cli", "host.js")))("a run in a process o
     child.kill(signal);
     const answer = await ended;
     expect(answer.status).toBe(status);
-    expect(answer.err).toMatch(/^ringlab: interrupted: 2 of 8 points finished; they are kept[^\n]*\n$/m);
+    expect(answer.err).toMatch(/^ringlab: interrupted: 2 of 12 points finished; they are kept[^\n]*\n$/m);
     expect(stored().every((name) => name.endsWith(".json"))).toBe(true);
     expect(stored().length).toBe(2);
     expect(existsSync(join(runs, "in"))).toBe(false);

@@ -28,7 +28,10 @@ import {
 /** Executes VMX where it finds it: on bare hardware it does, in a virtual machine of this monitor it cannot. */
 const DEPENDS_ON_VMX = ["vmx-guest"];
 /** Tens of millions of instructions, or of iterations of string instructions: on one profile only. */
-const LONG = ["t-strings", "t-integer", "ptemod-unchanged", "ptemod-p2np"];
+const LONG = [
+  ...["t-strings", "t-integer", "ptemod-unchanged", "ptemod-p2np", "t-code", "t-precise", "t-flow", "t-hostile"],
+  ...["t-odd-strict", "t-limits", "t-sse"],
+];
 
 /** PTE and PDE flags that a walk sets. */
 const ACCESSED_AND_DIRTY = 0x60;

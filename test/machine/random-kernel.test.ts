@@ -24,7 +24,8 @@ const USUAL: readonly TechniqueName[] = ["vtx", "bt"];
  */
 const DIRECT: readonly TechniqueName[] = TECHNIQUE_NAMES.filter((name) => name !== "native" && name !== "vtx");
 /** A few programs run away in what they have copied; of each batch at least 1000 / 4 come to an end, natively soon. */
-const { first, count, techniques = USUAL } = inject("kernels") ?? { first: 1, count: 1040 };
+const USUAL_COUNT = process.env.RINGLAB_LONG_TESTS === undefined ? 260 : 1040;
+const { first, count, techniques = USUAL } = inject("kernels") ?? { first: 1, count: USUAL_COUNT };
 const BATCH = 260;
 const SOON = 1_500_000 * TICKS_PER_CYCLE;
 
