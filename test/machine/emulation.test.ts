@@ -18,8 +18,8 @@ import {
 
 /** Executes VMX where it finds it. */
 const DEPENDS_ON_VMX = ["vmx-guest"];
-/** Millions of iterations of string instructions, which are slow here and are in t-strings already. */
-const LONG = ["ptemod-unchanged", "ptemod-p2np", "ptemod-np2p"];
+/** Millions of iterations of string instructions, or of short programs, which are slow here and agree under VT-x. */
+const LONG = ["ptemod-unchanged", "ptemod-p2np", "ptemod-np2p", "t-strings", "t-code"];
 const EMULATED: Setup = { technique: "vtx", emulateAlways: true, pmapLayout: "shuffled" };
 /** Emulation takes some hundred times the cycles. */
 const LONGER = LIMIT * 1000;
