@@ -1,6 +1,7 @@
 // Binary translation: every guest ends as on bare hardware.
 import { describe, expect, test } from "vitest";
-import { account, boot, GUESTS, LIMIT, PENTIUM4, PROFILES, type Setup, text, verdict } from "./rig.ts";
+import { printedRows } from "../../experiments/rows.ts";
+import { boot, GUESTS, LIMIT, PENTIUM4, PROFILES, type Setup, text, verdict } from "./rig.ts";
 
 /**
  * What code at CPL 3 sees of the hardware when it is executed directly, as with the products of the time: SGDT, SIDT, SLDT,
@@ -56,11 +57,10 @@ test("each mechanism can be taken away", () => {
 });
 
 test("at CPL 0 popek-goldberg sees nothing but its own machine; at CPL 3, executed directly, what products showed", () => {
-  const rows = (setup: Partial<Setup>): Map<string, string> => {
+  const rows = (setup: Partial<Setup>): ReadonlyMap<string, string> => {
     const rig = boot({ technique: "bt", guest: "popek-goldberg", ...setup });
     rig.machine.run(3 * LIMIT);
-    const lines = [...text(rig.serial).matchAll(/^row: ([^:]+): (.*)$/gm)];
-    return new Map(lines.map(([, row, value]) => [row as string, value as string]));
+    return printedRows(text(rig.serial));
   };
   const native = rows({ technique: "native" });
   const different = (other: ReadonlyMap<string, string>): string[] =>
@@ -69,32 +69,4 @@ test("at CPL 0 popek-goldberg sees nothing but its own machine; at CPL 3, execut
   const seen = different(rows({}));
   expect(seen.length).toBeGreaterThan(0);
   expect(seen.filter((row) => !/-3(-|$)/.test(row))).toEqual([]);
-});
-
-describe("a run under binary translation", () => {
-  const setup: Setup = { technique: "bt", guest: "kernel" };
-  const outcome = (options: Partial<Setup> = {}): object => {
-    const rig = boot({ ...setup, ...options });
-    return account(rig, rig.machine.run(LIMIT));
-  };
-  const reference = outcome();
-
-  test("is the same with other blocks, interpreted or compiled", () => {
-    expect(outcome({ maxBlock: 1, engine: null })).toEqual(reference);
-    expect(outcome({ maxBlock: 5 })).toEqual(reference);
-  });
-
-  test("goes on in a new machine wherever it was stopped", () => {
-    let rig = boot(setup);
-    let end = rig.machine.run(LIMIT, 49_999);
-    while (end.kind === "limit") {
-      const saved = structuredClone(rig.machine.save());
-      const serial = [...rig.serial];
-      rig = boot(setup);
-      rig.machine.restore(saved);
-      rig.serial.push(...serial);
-      end = rig.machine.run(LIMIT, 49_999);
-    }
-    expect(account(rig, end)).toEqual(reference);
-  });
 });

@@ -3,16 +3,11 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { SUITES_FOLDER } from "../../experiments/paths.ts";
+import { printedRows } from "../../experiments/rows.ts";
 import { readSuite } from "../../experiments/suite.ts";
-import { DeprivilegedMonitor } from "../../sim/techniques/deprivileged/monitor.ts";
 import { Program } from "./assemble.ts";
 import { AT, bootKernel, epilogue, prologue, SELECTOR } from "./kernel-frame.ts";
-import { account, boot, GUESTS, LIMIT, PROFILES, type Rig, type Setup, text, verdict } from "./rig.ts";
-
-function monitorOf({ machine }: Rig): DeprivilegedMonitor {
-  if (machine.technique instanceof DeprivilegedMonitor) return machine.technique;
-  throw new Error("this machine's guest is not de-privileged");
-}
+import { boot, deprivilegingMonitorOf, GUESTS, LIMIT, PROFILES, type Rig, type Setup, text, verdict } from "./rig.ts";
 
 /** Kernels that survive: they neither read nor restore what de-privileging changes. */
 const SURVIVORS = [
@@ -43,7 +38,7 @@ test.each(["t-paging", "t-pae", "kstorm"])(
       ...{ technique: "classical", guest, pmapLayout: "shuffled" },
       observer: {
         exit() {
-          if (exits++ % 7 === 0) expect(monitorOf(rig).shadow.verify()).toEqual([]);
+          if (exits++ % 7 === 0) expect(deprivilegingMonitorOf(rig.machine).shadow.verify()).toEqual([]);
         },
       },
     });
@@ -101,42 +96,13 @@ test.each([
 
 test("every sensitive instruction is seen to differ, or the suite says why it does not", () => {
   const rows = readSuite(join(SUITES_FOLDER, "popek-goldberg.yaml")).rows ?? [];
-  const printed = (technique: Setup["technique"]): Map<string, string> => {
+  const printed = (technique: Setup["technique"]): ReadonlyMap<string, string> => {
     const rig = boot({ technique, guest: "popek-goldberg" });
     rig.machine.run(3 * LIMIT);
-    const lines = [...text(rig.serial).matchAll(/^row: ([^:]+): (.*)$/gm)];
-    return new Map(lines.map(([, row, value]) => [row as string, value as string]));
+    return printedRows(text(rig.serial));
   };
   const native = printed("native");
   const classical = printed("classical");
   const alike = rows.filter(({ row }) => native.get(row) === classical.get(row)).map(({ row }) => row);
   expect(alike).toEqual(rows.filter(({ same }) => same?.classical !== undefined).map(({ row }) => row));
-});
-
-describe("a run under the classical monitor", () => {
-  const setup: Setup = { technique: "classical", guest: "kernel" };
-  const outcome = (options: Partial<Setup> = {}): object => {
-    const rig = boot({ ...setup, ...options });
-    return account(rig, rig.machine.run(LIMIT));
-  };
-  const reference = outcome();
-
-  test("is the same with other blocks, interpreted or compiled", () => {
-    expect(outcome({ maxBlock: 1, engine: null })).toEqual(reference);
-    expect(outcome({ maxBlock: 5 })).toEqual(reference);
-  });
-
-  test("goes on in a new machine wherever it was stopped", () => {
-    let rig = boot(setup);
-    let end = rig.machine.run(LIMIT, 9973);
-    while (end.kind === "limit") {
-      const saved = structuredClone(rig.machine.save());
-      const serial = [...rig.serial];
-      rig = boot(setup);
-      rig.machine.restore(saved);
-      rig.serial.push(...serial);
-      end = rig.machine.run(LIMIT, 9973);
-    }
-    expect(account(rig, end)).toEqual(reference);
-  });
 });

@@ -13,6 +13,7 @@ import { Machine, type MachineOptions, type TechniqueName } from "../../sim/mach
 import type { Observer } from "../../sim/observer.ts";
 import type { RunEnd } from "../../sim/result.ts";
 import type { BtParameters } from "../../sim/techniques/bt/parameters.ts";
+import { DeprivilegedMonitor } from "../../sim/techniques/deprivileged/monitor.ts";
 import { VtxMonitor } from "../../sim/techniques/vtx/monitor.ts";
 import { imagesFolder, readManifest } from "../guests.ts";
 
@@ -217,6 +218,11 @@ export function stateOf(machine: Machine): CpuState {
 export function monitorOf(machine: Machine): VtxMonitor {
   if (machine.technique instanceof VtxMonitor) return machine.technique;
   throw new Error("this machine has no VT-x monitor");
+}
+
+export function deprivilegingMonitorOf(machine: Machine): DeprivilegedMonitor {
+  if (machine.technique instanceof DeprivilegedMonitor) return machine.technique;
+  throw new Error("this machine's guest is not de-privileged");
 }
 
 export { CELL, FLAG };
