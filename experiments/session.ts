@@ -7,8 +7,6 @@ import { TICKS_PER_CYCLE } from "../sim/clock.ts";
 import { boardFor } from "../sim/devices/board.ts";
 import { type KeyEvent, Machine, type SavedMachine, type TechniqueName } from "../sim/machine.ts";
 import type { RunEnd, RunResult } from "../sim/result.ts";
-import type { BtParameters } from "../sim/techniques/bt/parameters.ts";
-import type { ClassicalParameters } from "../sim/techniques/deprivileged/parameters.ts";
 import { guestImage, readBios } from "./images.ts";
 import { Measurement } from "./measure.ts";
 import { Samples } from "./samples.ts";
@@ -67,9 +65,8 @@ export class Session {
       technique: request.technique as TechniqueName,
       ...(request.techniqueParameters === undefined
         ? {}
-        : request.technique === "classical"
-          ? { classical: request.techniqueParameters as Partial<ClassicalParameters> }
-          : { bt: request.techniqueParameters as Partial<BtParameters> }),
+        : // Checked against what the technique of this name has (technique-parameters.ts).
+          { [request.technique]: request.techniqueParameters }),
       guestBytes: request.guestMemoryBytes,
       seed: request.seed,
       timerPhase: request.timerPhase,

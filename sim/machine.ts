@@ -10,6 +10,8 @@
  *      Technique ------- native: the guest has all of the above
  *                        vtx:    a monitor has it; the guest has a Pmap over RAM, a PcBoard of its own, and the
  *                                processor between VM entry and VM exit
+ *                        classical, bt: the same, but that the guest runs at CPL 1 and 3 with the monitor in the top
+ *                                of its linear space
  *
  * RAM is what the guest has, plus what the monitor keeps for itself, so a guest sees the same memory map under every
  * technique. Nothing here is a singleton: machines do not know of each other.
@@ -44,7 +46,8 @@ import { VtxMonitor } from "./techniques/vtx/monitor.ts";
 import { Pmap, type PmapLayout } from "./vm.ts";
 
 /**
- * Frames that a monitor gets for shadow tables: 4 MB, as KVM had (KVM_NUM_MMU_PAGES). A table maps 4 MB of linear space, or 2 MB with PAE paging; when all are taken the oldest go.
+ * Frames that a monitor gets for shadow tables: 4 MB, as KVM had (KVM_NUM_MMU_PAGES). A table maps 4 MB of linear space,
+ * or 2 MB with PAE paging; when all are taken the oldest go.
  */
 const SHADOW_PAGES = 1024;
 /** What a monitor has besides: VT-x's own few, or the region of one that is in its guest's linear space. */

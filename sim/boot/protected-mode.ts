@@ -1,12 +1,23 @@
 /** The processor as a loader of 32-bit kernels leaves it (Multiboot Specification 0.6.96, 3.2). */
-import { CELL, CpuState, CR0, GPR, MXCSR, MXCSR_INITIAL, RIGHTS, SEG, X87 } from "../cpu/state.ts";
+import {
+  BUSY_TSS,
+  CELL,
+  CpuState,
+  CR0,
+  FLAT_CODE,
+  FLAT_DATA,
+  FLAT_LIMIT,
+  GPR,
+  MXCSR,
+  MXCSR_INITIAL,
+  RIGHTS,
+  SEG,
+  X87,
+} from "../cpu/state.ts";
 import type { GuestCpu } from "../techniques/monitor.ts";
 import type { KernelImage } from "./image.ts";
 import { INFORMATION, MULTIBOOT_MAGIC } from "./multiboot.ts";
 
-const FLAT = 0xffffffff;
-const CODE_RIGHTS = RIGHTS.G | RIGHTS.DB | RIGHTS.P | RIGHTS.S | 0xb;
-const DATA_RIGHTS = RIGHTS.G | RIGHTS.DB | RIGHTS.P | RIGHTS.S | 0x3;
 /** IA32_APIC_BASE after reset: enabled, bootstrap processor. */
 const APIC_BASE_RESET = 0xfee00900;
 /** IA32_PAT after reset (SDM vol. 3, 12.12.4). */
@@ -24,12 +35,12 @@ export function kernelCpu(image: KernelImage): GuestCpu {
   state.set(X87.control, 0x37f);
   state.set(MXCSR, MXCSR_INITIAL);
   state.eip = image.entry;
-  state.setSegment(SEG.cs, LOADER_CODE, 0, FLAT, CODE_RIGHTS);
+  state.setSegment(SEG.cs, LOADER_CODE, 0, FLAT_LIMIT, FLAT_CODE);
   for (const segment of [SEG.es, SEG.ss, SEG.ds, SEG.fs, SEG.gs]) {
-    state.setSegment(segment, LOADER_DATA, 0, FLAT, DATA_RIGHTS);
+    state.setSegment(segment, LOADER_DATA, 0, FLAT_LIMIT, FLAT_DATA);
   }
   state.setSegment(SEG.ldtr, 0, 0, 0xffff, RIGHTS.UNUSABLE);
-  state.setSegment(SEG.tr, 0, 0, 0xffff, RIGHTS.P | 0xb);
+  state.setSegment(SEG.tr, 0, 0, 0xffff, BUSY_TSS);
   state.set(CELL.idtrLimit, 0xffff);
   state.set(CELL.gdtrLimit, 0xffff);
   state.set(CELL.dr6, 0xffff0ff0);

@@ -27,7 +27,7 @@ import {
 import type { Accounts } from "./accounts.ts";
 import type { Bus } from "./bus.ts";
 import { ACCESS, FLUSH } from "./environment.ts";
-import { type CostName, type CostTicks, costTicks, type Profile } from "./profiles/profile.ts";
+import { addressAbilities, type CostName, type CostTicks, costTicks, type Profile } from "./profiles/profile.ts";
 import { CELL, type CpuState, CR0, CR4, EFER, raisePageFault } from "./state.ts";
 
 /** What the MMU and its translation stand on. */
@@ -64,8 +64,6 @@ interface Ready {
   readonly context: Context;
 }
 
-/** CPUID.1:EDX bit 17. */
-const CPUID_PSE36 = 1 << 17;
 /** Words of the PDPTE registers. */
 const PDPTE_WORDS = 8;
 /** log2 of the large page: of 32-bit paging, and of PAE paging. */
@@ -84,9 +82,8 @@ export class Paging implements TableMemory {
   readonly dataTlb: Tlb;
   readonly instructionTlb: Tlb;
   readonly #onDataEvict: EvictionListener;
-  readonly #pse36: boolean;
+  readonly #abilities: ReturnType<typeof addressAbilities>;
 
-  readonly #physicalAddressBits: number;
   /** What walks are made with, by the control bits that it depends on; a world switch goes from one to another. */
   readonly #contexts: Ready[] = [];
   /** The present one, with the registers that it was taken for. */
@@ -125,8 +122,7 @@ export class Paging implements TableMemory {
     // The two sides draw from different sequences.
     const instructionSeed = (parts.seed ^ 0x5bd1e995) >>> 0;
     this.instructionTlb = new Tlb(parts.profile.instructionTlb, instructionSeed, onInstructionEvict);
-    this.#pse36 = ((parts.profile.cpuid[1]?.edx ?? 0) & CPUID_PSE36) !== 0;
-    this.#physicalAddressBits = parts.profile.physicalAddressBits;
+    this.#abilities = addressAbilities(parts.profile);
     this.#takeContext();
   }
 
@@ -436,11 +432,11 @@ export class Paging implements TableMemory {
     const index = (pae ? 1 : 0) | (pse ? 2 : 0) | (nxe ? 4 : 0) | (writeProtect ? 8 : 0) | (globalPages ? 16 : 0);
     let known = this.#contexts[index];
     if (known === undefined) {
-      const physicalAddressBits = this.#physicalAddressBits;
+      const { physicalAddressBits, pse36 } = this.#abilities;
       known = {
         tables: pae
           ? tablesOf(PAGING_PAE, { physicalAddressBits, nxe })
-          : tablesOf(PAGING_32, { physicalAddressBits, pse, pse36: this.#pse36 }),
+          : tablesOf(PAGING_32, { physicalAddressBits, pse, pse36 }),
         context: {
           root: 0,
           writeProtect,

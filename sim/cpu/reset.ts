@@ -6,7 +6,7 @@
  * model-specific registers alone, is not told apart from RESET. The time-stamp counter goes on as at INIT.
  */
 import type { Profile } from "./profiles/profile.ts";
-import { CELL, CpuState, CR0, FLAG, GPR, MXCSR, MXCSR_INITIAL, RIGHTS, SEG, X87 } from "./state.ts";
+import { BUSY_TSS, CELL, CpuState, CR0, FLAG, GPR, MXCSR, MXCSR_INITIAL, RIGHTS, SEG, X87 } from "./state.ts";
 import { APIC_BASE } from "./system/msr.ts";
 
 const CODE_SELECTOR = 0xf000;
@@ -16,8 +16,6 @@ const LIMIT = 0xffff;
 /** Present, read/write, accessed: the code segment too. */
 const SEGMENT_RIGHTS = RIGHTS.P | RIGHTS.S | RIGHTS.WRITABLE_OR_READABLE | RIGHTS.ACCESSED;
 const LDT_RIGHTS = RIGHTS.P | 2;
-/** A busy 32-bit TSS. */
-const TSS_RIGHTS = RIGHTS.P | 0xb;
 const DR6 = 0xffff0ff0;
 const DR7 = 0x400;
 const APIC_PAGE = 0xfee0_0000;
@@ -39,7 +37,7 @@ export function resetState(profile: Profile): CpuState {
   for (const segment of [SEG.es, SEG.ss, SEG.ds, SEG.fs, SEG.gs])
     state.setSegment(segment, 0, 0, LIMIT, SEGMENT_RIGHTS);
   state.setSegment(SEG.ldtr, 0, 0, LIMIT, LDT_RIGHTS);
-  state.setSegment(SEG.tr, 0, 0, LIMIT, TSS_RIGHTS);
+  state.setSegment(SEG.tr, 0, 0, LIMIT, BUSY_TSS);
   state.set(CELL.gdtrLimit, LIMIT);
   state.set(CELL.idtrLimit, LIMIT);
   state.set(GPR.edx, profile.cpuid[1]?.eax ?? 0);

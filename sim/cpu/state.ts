@@ -211,6 +211,12 @@ export const RIGHTS = {
   UNUSABLE: 1 << 16,
 } as const;
 
+/** Flat segments of 32-bit code and a task state that is in use: limit in bytes, rights at DPL 0, accessed. */
+export const FLAT_LIMIT = 0xffffffff;
+export const FLAT_CODE = 0xb | RIGHTS.S | RIGHTS.P | RIGHTS.DB | RIGHTS.G;
+export const FLAT_DATA = 0x3 | RIGHTS.S | RIGHTS.P | RIGHTS.DB | RIGHTS.G;
+export const BUSY_TSS = 0xb | RIGHTS.P;
+
 /** Interruptibility bits (SDM vol. 3, 25.4.2). */
 export const BLOCKING = { STI: 1, MOV_SS: 2, SMI: 4, NMI: 8 } as const;
 export const ACTIVITY = { ACTIVE: 0, HLT: 1, SHUTDOWN: 2 } as const;
@@ -391,6 +397,11 @@ export class CpuState {
   /** Recomputes `fast` from limit and rights; call after writing these cells directly. */
   refreshSegment(segment: number): void {
     this.set(fastCell(segment), fastAccess(this.segmentLimit(segment), this.segmentRights(segment)));
+  }
+
+  /** Copies x87, MMX and SSE registers from another state. */
+  copyFloatingFrom(other: CpuState): void {
+    this.i32.set(other.i32.subarray(FLOATING_CELLS.first, FLOATING_CELLS.end), FLOATING_CELLS.first);
   }
 
   /** Copies every cell from another state. */

@@ -33,7 +33,7 @@ import { causeOf } from "./causes.ts";
 import type { VirtualEnvironment } from "./virtual-environment.ts";
 
 /** DR6.BS: the trap of single step; in the same place in pending debug exceptions. */
-const SINGLE_STEP = 1 << 14;
+export const SINGLE_STEP = 1 << 14;
 /** Pending debug exceptions that are a trap (SDM vol. 3, 25.4.2). */
 export const DEBUG_TRAPS = SINGLE_STEP | ENABLED_BREAKPOINT | DR6_BT;
 
@@ -61,6 +61,18 @@ export function afterInstruction(state: CpuState, before: Before, rule: Partial<
   const ended = !loaded && state.get(CELL.repeating) === 0;
   if ((before.flags & FLAG.RF) !== 0 && ended) state.flags &= ~FLAG.RF;
   if ((before.flags & FLAG.TF) !== 0) state.set(CELL.pendingDebug, state.get(CELL.pendingDebug) | SINGLE_STEP);
+}
+
+/**
+ * After the only instruction that is executed for a guest: the same, and breakpoints that it met are pending. What is left of a
+ * string instruction begins again, with RF = 1 for the trap between two iterations (SDM vol. 3, 17.3.1.1).
+ */
+export function completeInstruction(state: CpuState, before: Before, rule: Partial<Rule>): void {
+  afterInstruction(state, before, rule);
+  const met = state.get(CELL.breakpointsMet);
+  if (met !== 0) state.set(CELL.pendingDebug, state.get(CELL.pendingDebug) | met | ENABLED_BREAKPOINT);
+  if (state.get(CELL.repeating) !== 0) state.flags |= FLAG.RF;
+  state.set(CELL.repeating, 0);
 }
 
 /** Slots of the cache of decoded instructions, which is mapped directly. */

@@ -4,20 +4,14 @@
  */
 import type { Bus } from "../cpu/bus.ts";
 import type { GuestPhysical, HostPhysical } from "../memory/address.ts";
-import { PAGE_SHIFT, PAGE_SIZE, pageNumber } from "../memory/address.ts";
+import { pageNumber } from "../memory/address.ts";
 import type { Shadow } from "../memory/shadow.ts";
 import type { ShadowHost, ShadowStep } from "../memory/shadow-host.ts";
 import type { Pmap } from "../vm.ts";
+import type { FramePool } from "./frame-pool.ts";
 import type { MonitorMemory } from "./monitor-memory.ts";
 import { MONITOR_STEPS, type MonitorStep, SHADOW_STEP_COSTS } from "./steps.ts";
 import type { EmulationHost } from "./virtual-environment.ts";
-
-/** Host frames for shadow tables. */
-export interface FramePool {
-  /** A zeroed frame: its host-physical page number, or -1. */
-  allocate(): number;
-  release(frame: number): void;
-}
 
 export interface GuestMemoryParts {
   readonly memory: MonitorMemory;
@@ -37,6 +31,12 @@ export interface GuestMemoryParts {
   /** For monitors of de-privileged guests (ShadowHost). */
   readonly watchedWrite?: (address: GuestPhysical, bytes: number) => void;
   readonly lost?: (linear: number, bytes: number) => void;
+}
+
+/** How many accesses there have been, of the kinds that are counted. */
+export interface SavedAccesses {
+  readonly device: number;
+  readonly traced: number;
 }
 
 export class GuestMemory implements EmulationHost, ShadowHost {
@@ -60,6 +60,15 @@ export class GuestMemory implements EmulationHost, ShadowHost {
   /** Charges one step of the monitor's table. */
   do(step: MonitorStep): void {
     this.#parts.memory.step(step, MONITOR_STEPS[step]);
+  }
+
+  save(): SavedAccesses {
+    return { device: this.deviceAccesses, traced: this.tracedWrites };
+  }
+
+  restore({ device, traced }: SavedAccesses): void {
+    this.deviceAccesses = device;
+    this.tracedWrites = traced;
   }
 
   // ---- for the emulator ----
@@ -199,25 +208,5 @@ export class GuestMemory implements EmulationHost, ShadowHost {
 
   step(name: ShadowStep): void {
     this.#parts.memory.step(name, SHADOW_STEP_COSTS[name]);
-  }
-}
-
-/**
- * Guest-physical bytes copied without any charge: for loaders, migration and comparison. Gate A20 has no part in it.
- * `copy` is called for each part that is RAM or ROM.
- */
-export function copyGuest(
-  pmap: Pmap,
-  address: number,
-  length: number,
-  copy: (host: number, at: number, length: number) => void,
-): void {
-  let at = 0;
-  while (at < length) {
-    const part = Math.min(length - at, PAGE_SIZE - ((address + at) % PAGE_SIZE));
-    const frame = pmap.frames[pageNumber(address + at)];
-    if (frame === undefined) throw new Error(`guest-physical address ${(address + at).toString(16)} is beyond RAM`);
-    if (frame >= 0) copy((frame << PAGE_SHIFT) + ((address + at) % PAGE_SIZE), at, part);
-    at += part;
   }
 }

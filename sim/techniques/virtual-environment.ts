@@ -6,7 +6,7 @@
  * The software walk sets A and D in the guest's tables as the processor would.
  */
 import { ACCESS, type Environment, FLUSH, type Intercepts, type VmxInstructions } from "../cpu/environment.ts";
-import type { CostName, Profile } from "../cpu/profiles/profile.ts";
+import { addressAbilities, type CostName, type Profile } from "../cpu/profiles/profile.ts";
 import { CELL, type CpuState, CR0, CR4, EFER, FLAG, OUTCOME, raise, raisePageFault, VECTOR } from "../cpu/state.ts";
 import { dataBreakpoints, portBreakpoints } from "../cpu/system/breakpoints.ts";
 import { PAGE_SIZE, pageBase, pageOffset } from "../memory/address.ts";
@@ -82,8 +82,7 @@ export class VirtualEnvironment implements Environment {
     this.profile = profile;
     this.#state = state;
     this.#host = host;
-    const physicalAddressBits = profile.physicalAddressBits;
-    const pse36 = ((profile.cpuid[1]?.edx ?? 0) & (1 << 17)) !== 0;
+    const { physicalAddressBits, pse36 } = addressAbilities(profile);
     this.#tables = [
       tablesOf(PAGING_32, { physicalAddressBits }),
       tablesOf(PAGING_32, { physicalAddressBits, pse: true, pse36 }),

@@ -30,6 +30,7 @@ import {
   VECTOR,
 } from "../state.ts";
 import { type DeliveryEvent, flagsImage } from "../system/delivery.ts";
+import { baseOf, limitOf, rightsOf } from "../system/descriptors.ts";
 import { returnFlags } from "../system/flags.ts";
 import { dropPrivilegedSegments } from "../system/segments.ts";
 import type { EngineParts } from "./engine.ts";
@@ -53,16 +54,6 @@ const BIG = 1 << 22;
 const isGlobal = (selector: number): boolean => (selector & 4) === 0 && (selector & 0xfff8) !== 0;
 
 const dplOf = (high: number): number => (high >>> 13) & 3;
-const rightsOf = (high: number): number => (high >>> 8) & 0xf0ff;
-
-function baseOf(low: number, high: number): number {
-  return ((high & 0xff000000) | ((high & 0xff) << 16) | (low >>> 16)) >>> 0;
-}
-
-function limitOf(low: number, high: number): number {
-  const raw = (high & 0xf0000) | (low & 0xffff);
-  return (high & 0x800000) !== 0 ? ((raw << 12) | 0xfff) >>> 0 : raw;
-}
 
 export class FastTransfers {
   readonly #state: CpuState;

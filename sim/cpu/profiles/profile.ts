@@ -273,6 +273,15 @@ export interface Profile {
 /** A profile's costs in ticks, by name. */
 export type CostTicks = Readonly<Record<CostName, number>>;
 
+/** CPUID.1:EDX. */
+const EDX_PSE36 = 1 << 17;
+
+/** What of CPUID decides which bits of page-table entries are addresses: MAXPHYADDR and PSE-36. */
+export function addressAbilities(profile: Profile): { readonly physicalAddressBits: number; readonly pse36: boolean } {
+  const { physicalAddressBits, cpuid } = profile;
+  return { physicalAddressBits, pse36: ((cpuid[1]?.edx ?? 0) & EDX_PSE36) !== 0 };
+}
+
 const ticksOf = new WeakMap<Profile, CostTicks>();
 
 /** The costs of a profile converted to ticks; every cost must be a multiple of 1/12 cycle. */

@@ -97,22 +97,39 @@ export function fetchDescriptor(
   return !stopped(state);
 }
 
-/** Access rights in the format of state.ts. */
-export function descriptorRights(state: CpuState, slot: number): number {
-  return ((state.i32[slot + 1] as number) >>> 8) & 0xf0ff;
+/** Access rights in the format of state.ts, of a descriptor's upper word. */
+export function rightsOf(high: number): number {
+  return (high >>> 8) & 0xf0ff;
 }
 
-export function descriptorBase(state: CpuState, slot: number): number {
-  const low = state.get(slot);
-  const high = state.get(slot + 1);
+export function baseOf(low: number, high: number): number {
   return ((high & 0xff000000) | ((high & 0xff) << 16) | (low >>> 16)) >>> 0;
 }
 
 /** Limit in bytes: offset of the last byte, granularity applied. */
-export function descriptorLimit(state: CpuState, slot: number): number {
-  const high = state.get(slot + 1);
-  const raw = (high & 0xf0000) | (state.get(slot) & 0xffff);
+export function limitOf(low: number, high: number): number {
+  const raw = (high & 0xf0000) | (low & 0xffff);
   return (high & 0x800000) !== 0 ? ((raw << 12) | 0xfff) >>> 0 : raw;
+}
+
+/** A descriptor of a base, a limit as its field says it (with G in `rights` in pages) and rights as in state.ts. */
+export function packDescriptor(base: number, limit: number, rights: number): readonly [low: number, high: number] {
+  const low = ((base & 0xffff) << 16) | (limit & 0xffff);
+  const high = (base & 0xff000000) | ((rights & 0xf0ff) << 8) | (limit & 0xf0000) | ((base >>> 16) & 0xff);
+  return [low, high];
+}
+
+/** The same of a descriptor in a slot. */
+export function descriptorRights(state: CpuState, slot: number): number {
+  return rightsOf(state.i32[slot + 1] as number);
+}
+
+export function descriptorBase(state: CpuState, slot: number): number {
+  return baseOf(state.i32[slot] as number, state.i32[slot + 1] as number);
+}
+
+export function descriptorLimit(state: CpuState, slot: number): number {
+  return limitOf(state.i32[slot] as number, state.i32[slot + 1] as number);
 }
 
 /** Selector in a gate. */

@@ -2,13 +2,21 @@
  * SYSENTER and SYSEXIT in protected mode (SDM vol. 2; vol. 3, 5.8.7). Segments get fixed descriptors: no table is
  * read. Real-address mode is #GP(0), as the manual says; entry from virtual-8086 mode clears VM. The caller charges.
  */
-import { CELL, type CpuState, CR0, FLAG, GPR, RIGHTS, raise, SEG, VECTOR } from "../state.ts";
+import {
+  CELL,
+  type CpuState,
+  CR0,
+  FLAG,
+  FLAT_CODE,
+  FLAT_DATA,
+  FLAT_LIMIT,
+  GPR,
+  RIGHTS,
+  raise,
+  SEG,
+  VECTOR,
+} from "../state.ts";
 import { setCpl } from "./stack.ts";
-
-const FLAT_LIMIT = 0xffffffff;
-/** Accessed, readable code and accessed, writable data; 32-bit, page-granular, present. */
-const CODE = 0xb | RIGHTS.S | RIGHTS.P | RIGHTS.DB | RIGHTS.G;
-const DATA = 0x3 | RIGHTS.S | RIGHTS.P | RIGHTS.DB | RIGHTS.G;
 
 /** #GP(0) in real-address mode and while IA32_SYSENTER_CS is null. */
 function available(state: CpuState): boolean {
@@ -20,8 +28,8 @@ function available(state: CpuState): boolean {
 /** Loads flat CS and SS for a privilege level, `offset` bytes above IA32_SYSENTER_CS and the descriptor after it. */
 function loadFlat(state: CpuState, level: number, offset: number): void {
   const cs = ((state.get(CELL.sysenterCs) & 0xfffc) + offset) | level;
-  state.setSegment(SEG.cs, cs, 0, FLAT_LIMIT, CODE | (level << RIGHTS.DPL_SHIFT));
-  state.setSegment(SEG.ss, cs + 8, 0, FLAT_LIMIT, DATA | (level << RIGHTS.DPL_SHIFT));
+  state.setSegment(SEG.cs, cs, 0, FLAT_LIMIT, FLAT_CODE | (level << RIGHTS.DPL_SHIFT));
+  state.setSegment(SEG.ss, cs + 8, 0, FLAT_LIMIT, FLAT_DATA | (level << RIGHTS.DPL_SHIFT));
   setCpl(state, level);
 }
 

@@ -11,11 +11,15 @@
 import {
   ACTIVITY,
   BLOCKING,
+  BUSY_TSS,
   baseCell,
   CELL,
   type CpuState,
   CR0,
   EFER,
+  FLAT_CODE,
+  FLAT_DATA,
+  FLAT_LIMIT,
   GPR,
   limitCell,
   RIGHTS,
@@ -135,10 +139,7 @@ export function saveGuestState(vmcs: Vmcs, state: CpuState, rflags: number, pend
   }
 }
 
-/** Access rights that a VM exit gives the host's segments (28.5.2). */
-const HOST_CODE = 0xb | RIGHTS.S | RIGHTS.P | RIGHTS.DB | RIGHTS.G;
-const HOST_DATA = 0x3 | RIGHTS.S | RIGHTS.P | RIGHTS.DB | RIGHTS.G;
-const HOST_TSS = 0xb | RIGHTS.P;
+/** Limits that a VM exit gives the host's task state and tables; its segments are flat (28.5.2). */
 const HOST_TSS_LIMIT = 0x67;
 const HOST_TABLE_LIMIT = 0xffff;
 
@@ -151,16 +152,16 @@ export function loadHostState(vmcs: Vmcs, state: CpuState): void {
   state.set(CELL.dr7, DR7_RESET);
   state.flags = 2;
   const selector = (n: number): number => vmcs.get(FIELD.hostSelectors[n] as VmcsField);
-  state.setSegment(SEG.cs, selector(SEG.cs), 0, 0xffffffff, HOST_CODE);
+  state.setSegment(SEG.cs, selector(SEG.cs), 0, FLAT_LIMIT, FLAT_CODE);
   for (const segment of [SEG.es, SEG.ss, SEG.ds, SEG.fs, SEG.gs]) {
     const value = selector(segment);
     let base = 0;
     if (segment === SEG.fs) base = vmcs.getAddress(FIELD.hostFsBase);
     if (segment === SEG.gs) base = vmcs.getAddress(FIELD.hostGsBase);
     if (value === 0) state.setSegment(segment, 0, base, 0, RIGHTS.UNUSABLE);
-    else state.setSegment(segment, value, base, 0xffffffff, HOST_DATA);
+    else state.setSegment(segment, value, base, FLAT_LIMIT, FLAT_DATA);
   }
-  state.setSegment(SEG.tr, selector(6), vmcs.getAddress(FIELD.hostTrBase), HOST_TSS_LIMIT, HOST_TSS);
+  state.setSegment(SEG.tr, selector(6), vmcs.getAddress(FIELD.hostTrBase), HOST_TSS_LIMIT, BUSY_TSS);
   state.setSegment(SEG.ldtr, 0, 0, 0, RIGHTS.UNUSABLE);
   state.set(CELL.cpl, 0);
   state.set(CELL.activity, ACTIVITY.ACTIVE);

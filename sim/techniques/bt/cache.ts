@@ -405,9 +405,9 @@ export class TranslationCache {
     return this.#units.filter(({ attached }) => attached);
   }
 
-  /** Guest-physical pages that are the source of translations. */
-  sourcePages(): readonly number[] {
-    return this.#source.pages();
+  /** Whether a guest-physical page is the source of translations. */
+  isSource(page: number): boolean {
+    return this.#source.has(page);
   }
 
   save(): SavedCache {

@@ -80,7 +80,6 @@ export class BinaryTranslation implements KernelTranslator {
   readonly #source: SourcePages;
   readonly #adaptation: Adaptation;
   readonly #translating: Account;
-  readonly #sourcePages = new Set<number>();
   readonly #unfinished: Unfinished = { from: null, fault: null, adapted: null, codeWritten: false };
   #armed: Unit | null = null;
   /** The unit that the guest has left last. */
@@ -88,7 +87,7 @@ export class BinaryTranslation implements KernelTranslator {
   #begun = false;
 
   constructor(parts: TranslatorParts, options: BtParameters) {
-    const { core, ledger, memory, region, port, env } = parts;
+    const { core, ledger, memory, region, port, env, shadow } = parts;
     this.#parts = parts;
     this.#options = options;
     this.#translator = new Translator(core.env.profile, options);
@@ -99,7 +98,10 @@ export class BinaryTranslation implements KernelTranslator {
         patch: (offset, bytes) => this.#patch(first + offset, bytes),
       },
       options,
-      onSource: (page, isSource) => this.#onSource(page, isSource),
+      onSource: (page, isSource) => {
+        if (isSource) shadow.watch(page);
+        else shadow.unwatch(page);
+      },
     });
     this.#data = new VirtualData(memory, port, region.host(REGION_PAGE.data));
     this.#source = new SourcePages(env, this.#cache);
@@ -117,10 +119,6 @@ export class BinaryTranslation implements KernelTranslator {
 
   runs(cpl: number): boolean {
     return cpl !== 3 || this.#options.user === "translate";
-  }
-
-  obstacle(): string | null {
-    return null;
   }
 
   // ---- into the cache ----
@@ -310,7 +308,7 @@ export class BinaryTranslation implements KernelTranslator {
     return { kind: emulated ? "instruction" : "resume", cause: CAUSES[callOut.kind] };
   }
 
-  interruptFlag(): boolean {
+  takesInterrupt(): boolean {
     const enabled = this.#data.read(DATA.ifDelta) === 0;
     if (!enabled) this.#data.write(DATA.pending, 1);
     return enabled;
@@ -332,7 +330,7 @@ export class BinaryTranslation implements KernelTranslator {
   // ---- what happens meanwhile ----
 
   wrote(address: number, bytes: number): void {
-    if (!this.#sourcePages.has(pageNumber(address))) return;
+    if (!this.#cache.isSource(pageNumber(address))) return;
     this.#unfinished.codeWritten = true;
     for (let n = this.#cache.invalidate(address, bytes); n > 0; n--) this.#parts.guestMemory.do("unit-drop");
   }
@@ -376,17 +374,6 @@ export class BinaryTranslation implements KernelTranslator {
     this.#cache.drop(adapted.unit);
   }
 
-  #onSource(page: number, isSource: boolean): void {
-    const { shadow } = this.#parts;
-    if (isSource) {
-      this.#sourcePages.add(page);
-      shadow.watch(page);
-    } else {
-      this.#sourcePages.delete(page);
-      shadow.unwatch(page);
-    }
-  }
-
   #patch(host: number, bytes: Uint8Array): void {
     const { port } = this.#parts;
     const view = new DataView(bytes.buffer, bytes.byteOffset);
@@ -425,8 +412,6 @@ export class BinaryTranslation implements KernelTranslator {
     const cache = this.#cache;
     cache.restore(saved.cache);
     this.#source.restore(saved.source, cache.attached());
-    this.#sourcePages.clear();
-    for (const page of cache.sourcePages()) this.#sourcePages.add(page);
     this.#adaptation.restore(saved.adaptation);
     this.#begun = saved.begun;
     this.#armed = cache.numbered(saved.armed);

@@ -3,15 +3,12 @@
  * and writes virtual state in the data page, through GS; it finds the targets of returns and indirect branches in tables in
  * front of the translation cache, which it only reads, through CS.
  */
-
-/** Linear address of the region's first byte. */
-const REGION = 0xffc0_0000;
-const PAGE_BYTES = 4096;
+import { REGION_PAGE, regionAddress } from "../deprivileged/layout.ts";
 
 /** Linear address of the data page: the base of GS. */
-export const DATA_PAGE = REGION + 4 * PAGE_BYTES;
+export const DATA_PAGE = regionAddress(REGION_PAGE.data);
 /** Linear address of the lookup tables, which fill whole pages; code follows. */
-export const CACHE_BASE = REGION + 37 * PAGE_BYTES;
+export const CACHE_BASE = regionAddress(REGION_PAGE.cache);
 
 /** Offsets of double words in the data page. */
 export const DATA = {

@@ -58,8 +58,8 @@ export class SourceIndex<Owner> {
     return [...found];
   }
 
-  pages(): readonly number[] {
-    return [...this.#uses.keys()];
+  has(page: number): boolean {
+    return this.#uses.has(page);
   }
 
   clear(): void {

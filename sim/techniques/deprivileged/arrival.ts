@@ -3,7 +3,7 @@
  * on the monitor's stack, the general registers, and the segment registers where code of the guest's own was running,
  * which may have loaded them.
  */
-import { CELL, type CpuState, FLAG, FLOATING_CELLS, GPR, RIGHTS, SEG, VECTOR } from "../../cpu/state.ts";
+import { CELL, type CpuState, FLAG, GPR, RIGHTS, SEG, VECTOR } from "../../cpu/state.ts";
 import type { MonitorMemory } from "../monitor-memory.ts";
 import { REGION_PAGE } from "./layout.ts";
 import type { MonitorRegion } from "./region.ts";
@@ -37,7 +37,7 @@ export function processorFlags(virtual: number): number {
 }
 
 /** The virtual processor's flags after the processor had these. */
-export function virtualFlags(virtual: number, processor: number): number {
+function virtualFlags(virtual: number, processor: number): number {
   return (virtual & ~KEPT_FLAGS) | (processor & KEPT_FLAGS);
 }
 
@@ -58,7 +58,7 @@ export function restoreGeneral(
   for (const n of GENERAL.keys()) port.read(at + n * 4, 4);
   if (virtual === null) return;
   for (const cell of GENERAL) hardware.set(cell, virtual.get(cell));
-  copyFloating(virtual, hardware);
+  hardware.copyFloatingFrom(virtual);
 }
 
 /** The frame of a delivery from the guest through a gate of the monitor's IDT. */
@@ -97,7 +97,7 @@ export function takeRegisters(hardware: CpuState, frame: Frame, into: CpuState):
   into.set(GPR.esp, frame.esp);
   into.flags = virtualFlags(into.flags, frame.flags);
   into.eip = frame.eip;
-  copyFloating(hardware, into);
+  into.copyFloatingFrom(hardware);
 }
 
 /**
@@ -130,8 +130,4 @@ function load(segment: number, selector: number, descriptors: ShadowDescriptors,
   }
   const { base, limit, rights } = descriptorSegment(...descriptors.guestDescriptor(selector));
   into.setSegment(segment, selector, base, limit, rights);
-}
-
-function copyFloating(from: CpuState, to: CpuState): void {
-  to.i32.set(from.i32.subarray(FLOATING_CELLS.first, FLOATING_CELLS.end), FLOATING_CELLS.first);
 }

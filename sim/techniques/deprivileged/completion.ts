@@ -4,9 +4,8 @@
  */
 import type { EventStop } from "../../cpu/events.ts";
 import type { Lifted } from "../../cpu/lift/lift.ts";
-import { ACTIVITY, CELL, FLAG, OUTCOME, SEG } from "../../cpu/state.ts";
-import { ENABLED_BREAKPOINT } from "../../cpu/system/breakpoints.ts";
-import { afterInstruction, beforeInstruction } from "../emulate.ts";
+import { ACTIVITY, CELL, OUTCOME, SEG } from "../../cpu/state.ts";
+import { beforeInstruction, completeInstruction } from "../emulate.ts";
 import type { DeprivilegedParts } from "./parts.ts";
 
 export class Completion {
@@ -47,12 +46,7 @@ export class Completion {
       return;
     }
     guestMemory.do("complete");
-    afterInstruction(virtual, this.#before, rule);
-    const met = virtual.get(CELL.breakpointsMet);
-    if (met !== 0) virtual.set(CELL.pendingDebug, virtual.get(CELL.pendingDebug) | met | ENABLED_BREAKPOINT);
-    // Between two iterations of a string instruction the trap sees RF = 1 (SDM vol. 3, 17.3.1.1).
-    if (virtual.get(CELL.repeating) !== 0) virtual.flags |= FLAG.RF;
-    virtual.set(CELL.repeating, 0);
+    completeInstruction(virtual, this.#before, rule);
   }
 
   /** An exception of the instruction at CS:EIP goes to the guest. `detail`: CR2's value for #PF. */

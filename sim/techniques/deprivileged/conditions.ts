@@ -6,12 +6,11 @@ import { BLOCKING, CELL, type CpuState, CR0, CR4, FLAG, RIGHTS, SEG, SEGMENT_NAM
 import { breakpointWatches } from "../../cpu/system/breakpoints.ts";
 import { DEBUG_TRAPS } from "../emulate.ts";
 import type { RunConditions } from "../guest-emulation.ts";
+import { DATA_SEGMENTS } from "./arrival.ts";
 import type { Translator } from "./kernel-code.ts";
 import { REGION_BASE } from "./layout.ts";
 import type { ShadowDescriptors } from "./shadow-descriptors.ts";
 import { truncatedDescriptor } from "./truncate.ts";
-
-const DATA_SEGMENTS = [SEG.es, SEG.ds, SEG.fs, SEG.gs] as const;
 
 export class DirectConditions implements RunConditions {
   /** A debugger has breakpoints, which only the emulator meets. */
@@ -88,8 +87,7 @@ export class DirectConditions implements RunConditions {
         limit: virtual.segmentLimit(SEG.ss),
         rights: virtual.segmentRights(SEG.ss) | RIGHTS.ACCESSED,
       };
-      if (truncatedDescriptor(stack)[1] === 0) return "ss: no descriptor";
-      return translator.obstacle();
+      return truncatedDescriptor(stack)[1] === 0 ? "ss: no descriptor" : null;
     }
     this.#descriptors.refresh();
     for (const segment of [SEG.cs, SEG.ss, ...DATA_SEGMENTS]) {

@@ -6,10 +6,11 @@
 import { HELPER_NUMBER } from "../../cpu/helpers.ts";
 import { microOp, OP } from "../../cpu/micro-ops.ts";
 import { CELL, CR0, INTERRUPT_KIND, NO_ERROR_CODE, VECTOR } from "../../cpu/state.ts";
+import { SINGLE_STEP } from "../emulate.ts";
 import { TIMER_VECTOR } from "../physical-timer.ts";
 import type { Frame } from "./arrival.ts";
 import type { Completion } from "./completion.ts";
-import { CALL_OUT_VECTOR } from "./layout.ts";
+import { CALL_OUT_VECTOR, INT_BYTES } from "./layout.ts";
 import type { DeprivilegedParts } from "./parts.ts";
 
 /** An arrival in the gate page. */
@@ -48,10 +49,6 @@ const NAMES: Readonly<Record<number, string>> = {
   [VECTOR.XM]: "#XM",
 };
 
-/** DR6.BS. */
-const SINGLE_STEP = 1 << 14;
-/** INT n is CDh and its vector; prefixes before it are of no use, and not looked for. */
-const INT_BYTES = 2;
 const SYSENTER_BYTES = 2;
 
 export function handle(arrival: Arrival, parts: DeprivilegedParts, completion: Completion): Handled {
@@ -105,7 +102,7 @@ function exception(
   parts: DeprivilegedParts,
   completion: Completion,
 ): string {
-  const { virtual, translator, core, env } = parts;
+  const { virtual, translator, core } = parts;
   if (vector === VECTOR.PF) return pageFault(arrival, frame, parts, completion);
   arrival.makePrecise();
   switch (vector) {
@@ -128,13 +125,12 @@ function exception(
       break;
     default:
   }
-  env.attends = true;
   completion.fault(vector, vector === VECTOR.AC ? frame.errorCode : NO_ERROR_CODE, 0);
   return "guest-exception";
 }
 
 function pageFault(arrival: Arrival, frame: Frame, parts: DeprivilegedParts, completion: Completion): string {
-  const { guestMemory, shadow, virtual, translator, counts } = parts;
+  const { guestMemory, shadow, translator, counts } = parts;
   const linear = arrival.detail;
   guestMemory.do("page-fault");
   const fault = shadow.fault(linear, frame.errorCode);
@@ -145,7 +141,6 @@ function pageFault(arrival: Arrival, frame: Frame, parts: DeprivilegedParts, com
     completion.fault(VECTOR.PF, fault.errorCode, linear);
     return "guest-page-fault";
   }
-  virtual.flags &= ~0x10000;
   const cause = { "traced-write": "traced-write", device: "device-memory", region: "beyond-limit" }[fault.kind];
   if (arrival.translated) translator?.faulted(cause);
   completion.instruction(cause);

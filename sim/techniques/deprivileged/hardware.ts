@@ -5,17 +5,26 @@
  */
 import type { Core } from "../../cpu/core.ts";
 import type { CostName } from "../../cpu/profiles/profile.ts";
-import { CELL, CR0, CR4, EFER, GPR, OUTCOME, RIGHTS, SEG } from "../../cpu/state.ts";
+import {
+  BUSY_TSS,
+  CELL,
+  CR0,
+  CR4,
+  EFER,
+  FLAT_CODE,
+  FLAT_DATA,
+  FLAT_LIMIT,
+  GPR,
+  OUTCOME,
+  RIGHTS,
+  SEG,
+} from "../../cpu/state.ts";
 import { writeControl } from "../../cpu/system/control.ts";
 import { executeDisable } from "../../cpu/system/msr.ts";
 import { DATA_SEGMENTS } from "./arrival.ts";
 import { GATE, REGION_PAGE, regionAddress, SELECTOR } from "./layout.ts";
 import { type MonitorRegion, TSS_LIMIT } from "./region.ts";
 
-const FLAT = 0xffffffff;
-const CODE_RIGHTS = RIGHTS.G | RIGHTS.DB | RIGHTS.P | RIGHTS.S | 0xb;
-const DATA_RIGHTS = RIGHTS.G | RIGHTS.DB | RIGHTS.P | RIGHTS.S | 0x3;
-const TSS_RIGHTS = RIGHTS.P | 0xb;
 const LDT_RIGHTS = RIGHTS.P | 2;
 /** Bits of the guest's control registers that are the processor's too. */
 const GUEST_CR0 = CR0.MP | CR0.EM | CR0.TS | CR0.AM;
@@ -42,9 +51,9 @@ export class Hardware {
     state.set(CELL.cr0, MONITOR_CR0);
     state.set(CELL.cr4, 0);
     this.takeBack();
-    for (const segment of DATA_SEGMENTS) state.setSegment(segment, SELECTOR.data, 0, FLAT, DATA_RIGHTS);
+    for (const segment of DATA_SEGMENTS) state.setSegment(segment, SELECTOR.data, 0, FLAT_LIMIT, FLAT_DATA);
     state.setSegment(SEG.ldtr, 0, 0, 0, RIGHTS.UNUSABLE);
-    state.setSegment(SEG.tr, SELECTOR.tss, this.#region.tss, TSS_LIMIT, TSS_RIGHTS);
+    state.setSegment(SEG.tr, SELECTOR.tss, this.#region.tss, TSS_LIMIT, BUSY_TSS);
     state.set(CELL.gdtrBase, regionAddress(REGION_PAGE.gdt));
     state.set(CELL.gdtrLimit, 0xffff);
     state.set(CELL.idtrBase, this.#region.idt);
@@ -96,8 +105,8 @@ export class Hardware {
     const { state } = this.#core;
     state.set(CELL.rflags, 2);
     state.set(CELL.cpl, 0);
-    state.setSegment(SEG.cs, SELECTOR.code, 0, FLAT, CODE_RIGHTS);
-    state.setSegment(SEG.ss, SELECTOR.data, 0, FLAT, DATA_RIGHTS);
+    state.setSegment(SEG.cs, SELECTOR.code, 0, FLAT_LIMIT, FLAT_CODE);
+    state.setSegment(SEG.ss, SELECTOR.data, 0, FLAT_LIMIT, FLAT_DATA);
     state.set(CELL.interruptibility, 0);
     state.set(CELL.repeating, 0);
     state.set(GPR.esp, this.#region.stackTop);
@@ -127,7 +136,7 @@ export class Hardware {
   shiftStack(base: number): void {
     const { state, env } = this.#core;
     this.#region.shiftStack(base);
-    state.setSegment(SEG.ss, SELECTOR.shiftedStack, base, FLAT, DATA_RIGHTS);
+    state.setSegment(SEG.ss, SELECTOR.shiftedStack, base, FLAT_LIMIT, FLAT_DATA);
     env.charge("segmentLoad");
   }
 

@@ -15,8 +15,6 @@ export type CallOut =
 export interface Translator {
   /** Whether code at this CPL of the guest is translated. */
   runs(cpl: number): boolean;
-  /** Why the guest's code cannot be translated in its present state; null if it can. */
-  obstacle(): string | null;
   /**
    * Translates if need be, puts what translated code keeps in memory there; the EIP in the region at which the guest's
    * present CS:EIP goes on, or -1 where its code cannot be fetched. `pending`: an interrupt waits for IF.
@@ -29,8 +27,8 @@ export interface Translator {
   recover(eip: number, into: CpuState): void;
   /** What the call-out at `eip` wants; `recover` has been called. */
   callOut(eip: number): CallOut;
-  /** The guest's interrupt flag while translated code runs. */
-  interruptFlag(): boolean;
+  /** Whether the guest takes the interrupt that waits; if not, translated code calls out when IF becomes 1. */
+  takesInterrupt(): boolean;
   /** An interrupt is to be taken at the end of the unit that stands at `eip`; false if it can be taken at once. */
   postpone(eip: number): boolean;
   /** Bytes of guest-physical memory that is watched have been written. */

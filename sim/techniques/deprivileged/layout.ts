@@ -56,6 +56,7 @@ export function slotSelector(segment: number): number {
 
 /** Vector of translated code's calls to the monitor. */
 export const CALL_OUT_VECTOR = 0xe0;
-export const CALL_OUT_BYTES = 2;
+/** INT n is CDh and its vector; prefixes before it are of no use, and not looked for. */
+export const INT_BYTES = 2;
 /** Vectors whose gates INT n reaches from CPL 3: a guest's own interrupts, without the detour of a #GP. */
 export const OPEN_VECTORS = { first: 0x20, last: 0xee } as const;

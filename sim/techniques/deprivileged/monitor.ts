@@ -5,14 +5,12 @@
  */
 import { CELL, CpuState, type SavedState } from "../../cpu/state.ts";
 import type { DmaPort } from "../../devices/dma.ts";
-import type { GuestPhysical } from "../../memory/address.ts";
-import { PAGE_KIND } from "../../memory/memory-map.ts";
 import type { SavedShadow, Shadow } from "../../memory/shadow.ts";
 import type { ExitStatistics, RunEnd } from "../../result.ts";
-import { dmaThroughPages } from "../dma.ts";
 import type { ExitLog } from "../exit-log.ts";
 import type { SavedEmulation } from "../guest-emulation.ts";
-import { copyGuest } from "../guest-memory.ts";
+import type { SavedAccesses } from "../guest-memory.ts";
+import { GuestRam } from "../guest-ram.ts";
 import type { GuestCpu, Technique, TechniqueLimits } from "../monitor.ts";
 import { runningFrame, takeRegisters, takeSegments } from "./arrival.ts";
 import { type DeprivilegedParts, WHERE } from "./parts.ts";
@@ -38,6 +36,7 @@ interface SavedMonitor {
   readonly exits: readonly ExitStatistics[];
   readonly armed: number;
   readonly counts: Readonly<Record<string, number>>;
+  readonly accesses: SavedAccesses;
   readonly emulation: SavedEmulation;
   readonly translator: unknown;
 }
@@ -47,6 +46,7 @@ export class DeprivilegedMonitor implements Technique {
   readonly dma: DmaPort;
   readonly log: ExitLog;
   readonly shadow: Shadow;
+  readonly #ram: GuestRam;
   readonly #parts: DeprivilegedParts;
   readonly #switch: WorldSwitch;
 
@@ -58,11 +58,8 @@ export class DeprivilegedMonitor implements Technique {
     this.#switch = new WorldSwitch(parts);
     this.log = parts.log;
     this.shadow = shadow;
-    this.dma = dmaThroughPages(memory, {
-      readable: (page) => pmap.frames[page] ?? -1,
-      writable: (page) => (pmap.map.kind(page) === PAGE_KIND.RAM ? (pmap.frames[page] as number) : -1),
-      wrote: (address, bytes) => shadow.guestWrote(address as GuestPhysical, bytes),
-    });
+    this.#ram = new GuestRam(memory, pmap);
+    this.dma = this.#ram.dma((address, bytes) => shadow.guestWrote(address, bytes));
   }
 
   importCpu(guest: GuestCpu): void {
@@ -187,17 +184,11 @@ export class DeprivilegedMonitor implements Technique {
   }
 
   readGuest(address: number, bytes: Uint8Array): void {
-    const { memory, pmap } = this.#parts;
-    copyGuest(pmap, address, bytes.length, (host, at, length) => {
-      bytes.set(memory.copyOut(host, length), at);
-    });
+    this.#ram.read(address, bytes);
   }
 
   writeGuest(address: number, bytes: Uint8Array): void {
-    const { memory, pmap } = this.#parts;
-    copyGuest(pmap, address, bytes.length, (host, at, length) => {
-      memory.copyIn(host, bytes.subarray(at, at + length));
-    });
+    this.#ram.write(address, bytes);
   }
 
   reset(atBoundary: () => GuestCpu): void {
@@ -230,13 +221,14 @@ export class DeprivilegedMonitor implements Technique {
       loaded: [...status.loaded],
       a20: pmap.a20,
       end: status.end,
-      free: region.saveFree(),
+      free: region.pool.save(),
       shadow: this.shadow.save(),
       descriptors: descriptors.save(),
       hardware: hardware.save(),
       exits: this.log.statistics(),
       armed: timer.armedFor,
-      counts: { ...counts, device: guestMemory.deviceAccesses },
+      counts: { ...counts },
+      accesses: guestMemory.save(),
       emulation: emulation.save(),
       translator: translator?.save() ?? null,
     };
@@ -255,7 +247,7 @@ export class DeprivilegedMonitor implements Technique {
     status.loaded = [...from.loaded];
     pmap.a20 = from.a20;
     status.end = from.end;
-    region.restoreFree(from.free);
+    region.pool.restore(from.free);
     this.shadow.restore(from.shadow);
     descriptors.restore(from.descriptors);
     hardware.restore(from.hardware);
@@ -263,9 +255,8 @@ export class DeprivilegedMonitor implements Technique {
     timer.armedFor = from.armed;
     emulation.restore(from.emulation);
     translator?.restore(from.translator);
-    const { device = 0, ...saved } = from.counts;
-    Object.assign(counts, saved);
-    guestMemory.deviceAccesses = device;
+    Object.assign(counts, from.counts);
+    guestMemory.restore(from.accesses);
   }
 
   #guestInstructions(): number {

@@ -5,22 +5,19 @@
  * A guest's kernel runs at CPL 1, for which pages are as for CPL 0: what protects the region from it is the limit of its
  * segments. From CPL 3 page tables protect it too, but for the translation cache and its data.
  */
-import { RIGHTS } from "../../cpu/state.ts";
+import { BUSY_TSS, FLAT_CODE, FLAT_DATA, RIGHTS } from "../../cpu/state.ts";
+import { packDescriptor } from "../../cpu/system/descriptors.ts";
 import { PAGE_SHIFT, PAGE_SIZE } from "../../memory/address.ts";
 import type { PhysicalMemory } from "../../memory/physical.ts";
-import type { FramePool } from "../guest-memory.ts";
+import { FramePool } from "../frame-pool.ts";
 import { GATE, OPEN_VECTORS, REGION_BASE, REGION_PAGE, regionAddress, SELECTOR } from "./layout.ts";
 
 const TSS_OFFSET = 0x800;
 export const TSS_LIMIT = 0x67;
 const STUB = { resume: 0x00, reload: 0x10, halt: 0x20 } as const;
 
+/** Limit field of a flat segment. */
 const FLAT_PAGES = 0xfffff;
-const PRESENT = RIGHTS.P | RIGHTS.S;
-const CODE = 0xb | PRESENT;
-const DATA = 0x3 | PRESENT;
-const FLAT = RIGHTS.G | RIGHTS.DB;
-const TSS_BUSY = RIGHTS.P | 0xb;
 const dplBits = (level: number): number => level << RIGHTS.DPL_SHIFT;
 
 /** Page-table entry: present, accessed, dirty. */
@@ -29,11 +26,12 @@ const WRITABLE = 2;
 const USER = 4;
 const REGION_PAGES = 1024;
 
-export class MonitorRegion implements FramePool {
+export class MonitorRegion {
   readonly #memory: PhysicalMemory;
   readonly #first: number;
   readonly #cachePages: number;
-  readonly #free: number[];
+  /** What shadow tables are made of. */
+  readonly pool: FramePool;
   /** Host frames of the region's page tables: of 32-bit paging, and two of PAE paging. */
   readonly tables: { readonly table: number; readonly paeTables: readonly [number, number] };
 
@@ -44,9 +42,7 @@ export class MonitorRegion implements FramePool {
     this.#cachePages = cachePages;
     const tables = REGION_PAGE.cache + cachePages;
     this.tables = { table: first + tables, paeTables: [first + tables + 1, first + tables + 2] };
-    this.#free = [];
-    for (let frame = frames - 1; frame >= tables + 3; frame--) this.#free.push(first + frame);
-    if (this.#free.length === 0) throw new Error(`a monitor needs more than ${tables + 3} frames`);
+    this.pool = new FramePool(memory, first + tables + 3, first + frames);
   }
 
   /** Host-physical page number of the gate page. */
@@ -85,25 +81,6 @@ export class MonitorRegion implements FramePool {
     return regionAddress(REGION_PAGE.stubs) + STUB[name];
   }
 
-  allocate(): number {
-    const frame = this.#free.pop();
-    if (frame === undefined) return -1;
-    this.#memory.fill(frame << PAGE_SHIFT, PAGE_SIZE, 0);
-    return frame;
-  }
-
-  release(frame: number): void {
-    this.#free.push(frame);
-  }
-
-  saveFree(): readonly number[] {
-    return [...this.#free];
-  }
-
-  restoreFree(free: readonly number[]): void {
-    this.#free.splice(0, this.#free.length, ...free);
-  }
-
   /** Pages whose code is the monitor's own, for attribution: 1 for each. */
   attribution(): Uint8Array {
     const map = new Uint8Array(this.#memory.ramBytes >>> PAGE_SHIFT);
@@ -133,15 +110,14 @@ export class MonitorRegion implements FramePool {
     memory.write32(idt + TSS_OFFSET + 8, SELECTOR.data);
     // No I/O permission bitmap: every port access is #GP.
     memory.write32(idt + TSS_OFFSET + 0x64, (TSS_LIMIT + 1) << 16);
-    this.#descriptor(SELECTOR.code, packDescriptor(0, FLAT_PAGES, FLAT | CODE));
-    this.#descriptor(SELECTOR.data, packDescriptor(0, FLAT_PAGES, FLAT | DATA));
-    this.#descriptor(SELECTOR.tss, packDescriptor(this.tss, TSS_LIMIT, TSS_BUSY));
+    this.#descriptor(SELECTOR.code, packDescriptor(0, FLAT_PAGES, FLAT_CODE));
+    this.#descriptor(SELECTOR.data, packDescriptor(0, FLAT_PAGES, FLAT_DATA));
+    this.#descriptor(SELECTOR.tss, packDescriptor(this.tss, TSS_LIMIT, BUSY_TSS));
     // Code that runs as it stands may load what it has the privilege for, so there must be nothing for it.
     if (translated !== null) {
-      this.#descriptor(SELECTOR.cacheKernel, packDescriptor(0, FLAT_PAGES, FLAT | CODE | dplBits(1)));
-      if (translated === 3)
-        this.#descriptor(SELECTOR.cacheUser, packDescriptor(0, FLAT_PAGES, FLAT | CODE | dplBits(3)));
-      const rights = RIGHTS.DB | DATA | dplBits(translated);
+      this.#descriptor(SELECTOR.cacheKernel, packDescriptor(0, FLAT_PAGES, FLAT_CODE | dplBits(1)));
+      if (translated === 3) this.#descriptor(SELECTOR.cacheUser, packDescriptor(0, FLAT_PAGES, FLAT_CODE | dplBits(3)));
+      const rights = (FLAT_DATA & ~RIGHTS.G) | dplBits(translated);
       this.#descriptor(SELECTOR.dataPage, packDescriptor(regionAddress(REGION_PAGE.data), PAGE_SIZE - 1, rights));
     }
 
@@ -157,7 +133,7 @@ export class MonitorRegion implements FramePool {
 
   /** The monitor's stack segment for returns to 16-bit stacks. */
   shiftStack(base: number): void {
-    this.#descriptor(SELECTOR.shiftedStack, packDescriptor(base, FLAT_PAGES, FLAT | DATA));
+    this.#descriptor(SELECTOR.shiftedStack, packDescriptor(base, FLAT_PAGES, FLAT_DATA));
   }
 
   #code(offset: number, bytes: readonly number[]): void {
@@ -174,11 +150,4 @@ export class MonitorRegion implements FramePool {
 function pageRights(page: number): number {
   if (page === REGION_PAGE.data) return WRITABLE | USER;
   return page >= REGION_PAGE.cache ? USER : WRITABLE;
-}
-
-/** A descriptor of a base, a limit as its field says it (with G in `rights` in pages) and rights as in state.ts. */
-export function packDescriptor(base: number, limit: number, rights: number): readonly [low: number, high: number] {
-  const low = ((base & 0xffff) << 16) | (limit & 0xffff);
-  const high = (base & 0xff000000) | ((rights & 0xf0ff) << 8) | (limit & 0xf0000) | ((base >>> 16) & 0xff);
-  return [low, high];
 }

@@ -3,8 +3,8 @@
  * and that what belongs to ring 0 belongs to ring 1. Access rights are in the format of cpu/state.ts.
  */
 import { RIGHTS } from "../../cpu/state.ts";
+import { baseOf, limitOf, packDescriptor, rightsOf } from "../../cpu/system/descriptors.ts";
 import { REGION_BASE } from "./layout.ts";
-import { packDescriptor } from "./region.ts";
 
 export type Descriptor = readonly [low: number, high: number];
 
@@ -23,18 +23,8 @@ export interface Segment {
   readonly rights: number;
 }
 
-export function descriptorRights(high: number): number {
-  return (high >>> 8) & 0xf0ff;
-}
-
 export function descriptorSegment(low: number, high: number): Segment {
-  const rights = descriptorRights(high);
-  const field = (low & 0xffff) | (high & 0xf0000);
-  return {
-    base: ((low >>> 16) | ((high & 0xff) << 16) | (high & 0xff000000)) >>> 0,
-    limit: (rights & RIGHTS.G) === 0 ? field : ((field << 12) | 0xfff) >>> 0,
-    rights,
-  };
+  return { base: baseOf(low, high), limit: limitOf(low, high), rights: rightsOf(high) };
 }
 
 /**

@@ -2,6 +2,7 @@
 import type { Bus } from "../../cpu/bus.ts";
 import type { Core } from "../../cpu/core.ts";
 import { EventDelivery } from "../../cpu/events.ts";
+import { addressAbilities } from "../../cpu/profiles/profile.ts";
 import { CpuState } from "../../cpu/state.ts";
 import type { Ledger } from "../../ledger.ts";
 import type { PhysicalMemory } from "../../memory/physical.ts";
@@ -89,7 +90,7 @@ export function wire(given: DeprivilegedOptions): DeprivilegedParts {
     memory: port,
     pmap,
     board,
-    frames: region,
+    frames: region.pool,
     timestamp: () => ledger.clock.timestamp,
     translationChanged: () => {
       status.stale = true;
@@ -111,8 +112,7 @@ export function wire(given: DeprivilegedOptions): DeprivilegedParts {
   });
   const guestProfile = hiddenFromGuest(profile);
   const shadow = new Shadow(guestMemory, {
-    physicalAddressBits: guestProfile.physicalAddressBits,
-    pse36: ((guestProfile.cpuid[1]?.edx ?? 0) & (1 << 17)) !== 0,
+    ...addressAbilities(guestProfile),
     region: region.tables,
   });
   guestMemory.shadow = shadow;

@@ -5,10 +5,10 @@
  * restored.
  */
 import { costTicks } from "../../cpu/profiles/profile.ts";
-import { BLOCKING, CELL, CR0, CR4, EFER, FLAG, GPR, RIGHTS, SEG } from "../../cpu/state.ts";
-import { usesPae } from "../../cpu/system/pdptes.ts";
+import { BLOCKING, CELL, FLAG, GPR, RIGHTS, SEG, VECTOR } from "../../cpu/state.ts";
 import { DEBUG_TRAPS } from "../emulate.ts";
 import type { EmulationStop } from "../guest-emulation.ts";
+import { guestPaging } from "../guest-paging.ts";
 import type { GuestCpu, TechniqueLimits } from "../monitor.ts";
 import { TIMER_VECTOR } from "../physical-timer.ts";
 import {
@@ -24,7 +24,7 @@ import {
 } from "./arrival.ts";
 import { Completion } from "./completion.ts";
 import { type Arrival, handle } from "./handlers.ts";
-import { CALL_OUT_BYTES, CALL_OUT_VECTOR, GATE, SELECTOR } from "./layout.ts";
+import { CALL_OUT_VECTOR, GATE, INT_BYTES, SELECTOR } from "./layout.ts";
 import { type DeprivilegedParts, WHERE } from "./parts.ts";
 import { descriptorSegment } from "./truncate.ts";
 
@@ -110,7 +110,7 @@ export class WorldSwitch {
     const costs = costTicks(this.#parts.core.env.profile);
     const back = costs.iretOuter;
     if (vector === null) return costs.sysenter + back;
-    if (vector === 14) return costs.pageFault + back;
+    if (vector === VECTOR.PF) return costs.pageFault + back;
     if (vector < 32) return costs.exception + back;
     return (vector === TIMER_VECTOR ? costs.interrupt : costs.intInner) + back;
   }
@@ -122,7 +122,7 @@ export class WorldSwitch {
     const arrival: Arrival = {
       vector,
       frame,
-      detail: vector === 14 ? hardware.get(CELL.cr2) : (vector ?? 0),
+      detail: vector === VECTOR.PF ? hardware.get(CELL.cr2) : (vector ?? 0),
       translated: status.translated,
       precise: false,
       makePrecise: () => {
@@ -132,7 +132,7 @@ export class WorldSwitch {
         takeRegisters(hardware, at, virtual);
         if (vector !== null && vector < 0x20) virtual.flags &= ~FLAG.RF;
         // INT E0h itself is where translated code stands.
-        const eip = vector === CALL_OUT_VECTOR ? at.eip - CALL_OUT_BYTES : at.eip;
+        const eip = vector === CALL_OUT_VECTOR ? at.eip - INT_BYTES : at.eip;
         if (status.translated) translator?.recover(eip, virtual);
         else takeSegments(hardware, frame, status.loaded, descriptors, virtual);
       },
@@ -156,7 +156,7 @@ export class WorldSwitch {
       return;
     }
     this.#lookAtDevices();
-    const interrupts = board.interruptLine && translator.interruptFlag();
+    const interrupts = board.interruptLine && translator.takesInterrupt();
     if (status.end === null && !board.nmiLine && (!interrupts || translator.postpone(arrival.frame.eip))) {
       this.#return(arrival.frame, false);
       return;
@@ -277,16 +277,8 @@ export class WorldSwitch {
   /** The shadow of the guest's present address space becomes the active one. */
   #activate(): void {
     const { core, hardware, shadow, status, virtual } = this.#parts;
-    const efer = virtual.get(CELL.efer);
-    const pae = usesPae(virtual.cr0, virtual.cr4, efer);
     status.stale = false;
-    status.root = shadow.activate({
-      paging: (virtual.cr0 & CR0.PG) !== 0,
-      cr3: virtual.get(CELL.cr3),
-      wp: (virtual.cr0 & CR0.WP) !== 0,
-      pse: (virtual.cr4 & CR4.PSE) !== 0,
-      pae: pae ? { nxe: (efer & EFER.NXE) !== 0, pdptes: virtual.pdptes() } : null,
-    });
+    status.root = shadow.activate(guestPaging(virtual));
     // The pointer table is at the same address with other contents; and of a root that the processor still has, but that
     // was not the active one for a while, nobody has told what it lost.
     if (shadow.usesPae || (status.root | 0) !== (core.state.get(CELL.cr3) | 0)) hardware.loseAll();

@@ -2,10 +2,10 @@
  * The guest's CR0, CR3 and CR4 and what the processor has in their place: the guest sees its own through the read
  * shadows; the processor runs with the bits that its VT-x demands, and with the root of a shadow page table in CR3.
  */
-import { CELL, type CpuState, CR0, CR4, EFER } from "../../cpu/state.ts";
-import { usesPae } from "../../cpu/system/pdptes.ts";
+import { type CpuState, CR0, CR4 } from "../../cpu/state.ts";
 import { FIELD } from "../../cpu/vmx/fields.ts";
 import type { Shadow } from "../../memory/shadow.ts";
+import { guestPaging } from "../guest-paging.ts";
 import type { VmcsPort } from "./guest-registers.ts";
 
 /**
@@ -55,17 +55,7 @@ export class ControlRegisters {
    */
   translationChanged(): void {
     this.#stale = false;
-    const state = this.#virtual;
-    const efer = state.get(CELL.efer);
-    const pae = usesPae(state.cr0, state.cr4, efer);
-    const root = this.#shadow.activate({
-      paging: (state.cr0 & CR0.PG) !== 0,
-      cr3: state.get(CELL.cr3),
-      wp: (state.cr0 & CR0.WP) !== 0,
-      pse: (state.cr4 & CR4.PSE) !== 0,
-      pae: pae ? { nxe: (efer & EFER.NXE) !== 0, pdptes: state.pdptes() } : null,
-    });
-    this.#vmcs.write(FIELD.guestCr3, root);
+    this.#vmcs.write(FIELD.guestCr3, this.#shadow.activate(guestPaging(this.#virtual)));
   }
 
   /** The same, for a guest that is emulated and does not need the shadow now. */

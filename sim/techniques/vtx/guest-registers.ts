@@ -7,7 +7,6 @@ import {
   baseCell,
   CELL,
   type CpuState,
-  FLOATING_CELLS,
   GPR,
   limitCell,
   RIGHTS,
@@ -193,7 +192,7 @@ export class GuestRegisters {
   takeProcessorRegisters(): void {
     for (const cell of SAVED_REGISTERS) this.state.set(cell, this.#physical.get(cell));
     for (const cell of PROCESSOR_CELLS) this.state.set(cell, this.#physical.get(cell));
-    copyFloating(this.#physical, this.state);
+    this.state.copyFloatingFrom(this.#physical);
   }
 
   /** The registers of a guest that runs, all of which are in the processor. */
@@ -205,7 +204,7 @@ export class GuestRegisters {
     for (const cell of [...SAVED_REGISTERS, ...PROCESSOR_CELLS, CELL.activity, CELL.repeating]) {
       into.set(cell, physical.get(cell));
     }
-    copyFloating(physical, into);
+    into.copyFloatingFrom(physical);
     for (let segment = 0; segment < SEGMENT_COUNT; segment++) into.refreshSegment(segment);
     into.set(CELL.cpl, physical.get(CELL.cpl));
   }
@@ -214,7 +213,7 @@ export class GuestRegisters {
   putProcessorRegisters(): void {
     for (const cell of SAVED_REGISTERS) this.#physical.set(cell, this.state.get(cell));
     for (const cell of PROCESSOR_CELLS) this.#physical.set(cell, this.state.get(cell));
-    copyFloating(this.state, this.#physical);
+    this.#physical.copyFloatingFrom(this.state);
   }
 
   /** All fields that hold guest registers, for loading a whole guest; nothing is compared. */
@@ -245,8 +244,4 @@ export class GuestRegisters {
     this.state.set(pair[0], value);
     this.#known.set(pair, value);
   }
-}
-
-function copyFloating(from: CpuState, to: CpuState): void {
-  to.i32.set(from.i32.subarray(FLOATING_CELLS.first, FLOATING_CELLS.end), FLOATING_CELLS.first);
 }

@@ -20,7 +20,7 @@ import {
   temporaryCell,
   VECTOR,
 } from "../../cpu/state.ts";
-import { breakpointWatches, DR6_CONDITIONS, ENABLED_BREAKPOINT } from "../../cpu/system/breakpoints.ts";
+import { breakpointWatches, DR6_CONDITIONS } from "../../cpu/system/breakpoints.ts";
 import { combineFaults, type DeliveryEvent, deliver, type EventKind } from "../../cpu/system/delivery.ts";
 import { TASK_SOURCE } from "../../cpu/system/tasks.ts";
 import { EVENT, INTERRUPTION } from "../../cpu/vmx/controls.ts";
@@ -29,8 +29,8 @@ import { REASON } from "../../cpu/vmx/reasons.ts";
 import type { Shadow } from "../../memory/shadow.ts";
 import type { RunEnd } from "../../result.ts";
 import {
-  afterInstruction,
   beforeInstruction,
+  completeInstruction,
   DEBUG_TRAPS,
   type Emulator,
   EVERYTHING,
@@ -195,12 +195,7 @@ function runAndComplete(context: HandlerContext, ops: readonly MicroOp[], rule: 
       return;
   }
   context.memory.do("complete");
-  afterInstruction(virtual, before, rule);
-  const met = virtual.get(CELL.breakpointsMet);
-  if (met !== 0) virtual.set(CELL.pendingDebug, virtual.get(CELL.pendingDebug) | met | ENABLED_BREAKPOINT);
-  // Between two iterations of a string instruction the trap sees RF = 1 (SDM vol. 3, 17.3.1.1).
-  if (virtual.get(CELL.repeating) !== 0) virtual.flags |= FLAG.RF;
-  virtual.set(CELL.repeating, 0);
+  completeInstruction(virtual, before, rule);
   trap(context);
 }
 

@@ -5,15 +5,26 @@
  *
  * The tables are written and the registers set the way firmware and a boot loader would, before time starts.
  */
-import { CELL, type CpuState, CR0, CR4, GPR, RIGHTS, SEG } from "../../cpu/state.ts";
+import {
+  BUSY_TSS,
+  CELL,
+  type CpuState,
+  CR0,
+  CR4,
+  FLAT_CODE,
+  FLAT_DATA,
+  FLAT_LIMIT,
+  GPR,
+  RIGHTS,
+  SEG,
+} from "../../cpu/state.ts";
+import { packDescriptor } from "../../cpu/system/descriptors.ts";
 import { PAGE_SHIFT, PAGE_SIZE } from "../../memory/address.ts";
 import type { PhysicalMemory } from "../../memory/physical.ts";
+import { FramePool } from "../frame-pool.ts";
 
 /** Frames of the monitor's region, from its first host page. */
 const FRAME = { gate: 0, code: 1, tables: 2, stack: 3, directory: 4, vmxon: 5, vmcs: 6, data: 7, pool: 8 } as const;
-
-/** Frames that the monitor needs besides those for shadow tables. */
-export const FIXED_FRAMES = FRAME.pool;
 
 /** Entry points in the gate page: vector n of the monitor's IDT at 16 n; exits and finished instructions between. */
 export const GATE = { exit: 8, done: 12, bytesPerVector: 16 } as const;
@@ -30,27 +41,19 @@ const TSS_OFFSET = 0x900;
 const POINTER_OFFSET = 0xa00;
 const VMCS_POINTER_OFFSET = 0xa08;
 
-const FLAT = 0xffffffff;
-const CODE_RIGHTS = RIGHTS.G | RIGHTS.DB | RIGHTS.P | RIGHTS.S | 0xb;
-const DATA_RIGHTS = RIGHTS.G | RIGHTS.DB | RIGHTS.P | RIGHTS.S | 0x3;
-/** 32-bit TSS, busy. */
-const TSS_RIGHTS = RIGHTS.P | 0xb;
-
 export class HostWorld {
   readonly #memory: PhysicalMemory;
   readonly #first: number;
   readonly #frames: number;
-  /** Host-physical page numbers of free frames, last first. */
-  readonly #free: number[];
+  /** What shadow tables are made of. */
+  readonly pool: FramePool;
 
   /** `frames` frames from host page `first` belong to the monitor. */
   constructor(memory: PhysicalMemory, first: number, frames: number) {
-    if (frames <= FIXED_FRAMES) throw new Error(`a monitor needs more than ${FIXED_FRAMES} frames`);
     this.#memory = memory;
     this.#first = first;
     this.#frames = frames;
-    this.#free = [];
-    for (let frame = frames - 1; frame >= FRAME.pool; frame--) this.#free.push(first + frame);
+    this.pool = new FramePool(memory, first + FRAME.pool, first + frames);
   }
 
   get gatePage(): number {
@@ -96,26 +99,6 @@ export class HostWorld {
     return this.#address(FRAME.code) + STUB[name];
   }
 
-  /** A zeroed frame from the pool: its host-physical page number, or -1. */
-  allocate(): number {
-    const frame = this.#free.pop();
-    if (frame === undefined) return -1;
-    this.#memory.fill(frame << PAGE_SHIFT, PAGE_SIZE, 0);
-    return frame;
-  }
-
-  release(frame: number): void {
-    this.#free.push(frame);
-  }
-
-  saveFree(): readonly number[] {
-    return [...this.#free];
-  }
-
-  restoreFree(free: readonly number[]): void {
-    this.#free.splice(0, this.#free.length, ...free);
-  }
-
   /** Pages whose code is the monitor's, for attribution: 1 for each. */
   attribution(): Uint8Array {
     const map = new Uint8Array(this.#memory.ramBytes >>> PAGE_SHIFT);
@@ -132,9 +115,9 @@ export class HostWorld {
       const uncached = base >>> 0 >= memory.ramBytes ? 0x18 : 0;
       memory.write32(this.directory + entry * 4, base | 0xe3 | uncached);
     }
-    this.#descriptor(HOST_SELECTOR.code, 0, 0xfffff, CODE_RIGHTS);
-    this.#descriptor(HOST_SELECTOR.data, 0, 0xfffff, DATA_RIGHTS);
-    this.#descriptor(HOST_SELECTOR.tss, this.tss, 0x67, TSS_RIGHTS);
+    this.#descriptor(HOST_SELECTOR.code, 0, 0xfffff, FLAT_CODE);
+    this.#descriptor(HOST_SELECTOR.data, 0, 0xfffff, FLAT_DATA);
+    this.#descriptor(HOST_SELECTOR.tss, this.tss, 0x67, BUSY_TSS);
     for (let vector = 0; vector < 256; vector++) {
       const target = this.gate(vector * GATE.bytesPerVector);
       memory.write32(this.idt + vector * 8, (HOST_SELECTOR.code << 16) | (target & 0xffff));
@@ -172,12 +155,12 @@ export class HostWorld {
     state.set(CELL.cr4, CR4.VMXE | CR4.PSE);
     state.set(CELL.rflags, 2);
     state.set(CELL.cpl, 0);
-    state.setSegment(SEG.cs, HOST_SELECTOR.code, 0, FLAT, CODE_RIGHTS);
+    state.setSegment(SEG.cs, HOST_SELECTOR.code, 0, FLAT_LIMIT, FLAT_CODE);
     for (const segment of [SEG.es, SEG.ss, SEG.ds, SEG.fs, SEG.gs]) {
-      state.setSegment(segment, HOST_SELECTOR.data, 0, FLAT, DATA_RIGHTS);
+      state.setSegment(segment, HOST_SELECTOR.data, 0, FLAT_LIMIT, FLAT_DATA);
     }
     state.setSegment(SEG.ldtr, 0, 0, 0, RIGHTS.UNUSABLE);
-    state.setSegment(SEG.tr, HOST_SELECTOR.tss, this.tss, 0x67, TSS_RIGHTS);
+    state.setSegment(SEG.tr, HOST_SELECTOR.tss, this.tss, 0x67, BUSY_TSS);
     state.set(CELL.gdtrBase, this.gdt);
     state.set(CELL.gdtrLimit, 0xffff);
     state.set(CELL.idtrBase, this.idt);
@@ -203,8 +186,7 @@ export class HostWorld {
   }
 
   #descriptor(selector: number, base: number, limit: number, rights: number): void {
-    const low = ((base & 0xffff) << 16) | (limit & 0xffff);
-    const high = (base & 0xff000000) | ((rights & 0xf0ff) << 8) | (limit & 0xf0000) | ((base >>> 16) & 0xff);
+    const [low, high] = packDescriptor(base, limit, rights);
     this.#memory.write32(this.gdt + selector, low);
     this.#memory.write32(this.gdt + selector + 4, high);
   }

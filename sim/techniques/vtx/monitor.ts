@@ -7,14 +7,12 @@
 import { CELL, CpuState, GPR, type SavedState } from "../../cpu/state.ts";
 import { FIELD, type VmcsField } from "../../cpu/vmx/fields.ts";
 import type { DmaPort } from "../../devices/dma.ts";
-import type { GuestPhysical } from "../../memory/address.ts";
-import { PAGE_KIND } from "../../memory/memory-map.ts";
 import type { SavedShadow, Shadow } from "../../memory/shadow.ts";
 import type { ExitStatistics, RunEnd } from "../../result.ts";
-import { dmaThroughPages } from "../dma.ts";
 import type { ExitLog } from "../exit-log.ts";
 import type { SavedEmulation } from "../guest-emulation.ts";
-import { copyGuest } from "../guest-memory.ts";
+import type { SavedAccesses } from "../guest-memory.ts";
+import { GuestRam } from "../guest-ram.ts";
 import type { GuestCpu, Technique, TechniqueLimits } from "../monitor.ts";
 import { TIMER_VECTOR } from "../physical-timer.ts";
 import type { SavedControlRegisters } from "./control-registers.ts";
@@ -37,6 +35,7 @@ interface SavedMonitor {
   readonly processorControls: SavedProcessorControls;
   readonly armed: number;
   readonly counts: Readonly<Record<string, number>>;
+  readonly accesses: SavedAccesses;
   readonly controlRegisters: SavedControlRegisters;
   readonly emulation: SavedEmulation;
 }
@@ -46,6 +45,7 @@ export class VtxMonitor implements Technique {
   readonly dma: DmaPort;
   readonly log: ExitLog;
   readonly shadow: Shadow;
+  readonly #ram: GuestRam;
   readonly #parts: MonitorParts;
   readonly #status: MonitorStatus;
   readonly #switch: WorldSwitch;
@@ -58,11 +58,8 @@ export class VtxMonitor implements Technique {
     this.#switch = new WorldSwitch(parts);
     this.log = parts.log;
     this.shadow = shadow;
-    this.dma = dmaThroughPages(memory, {
-      readable: (page) => pmap.frames[page] ?? -1,
-      writable: (page) => (pmap.map.kind(page) === PAGE_KIND.RAM ? (pmap.frames[page] as number) : -1),
-      wrote: (address, bytes) => shadow.guestWrote(address as GuestPhysical, bytes),
-    });
+    this.#ram = new GuestRam(memory, pmap);
+    this.dma = this.#ram.dma((address, bytes) => shadow.guestWrote(address, bytes));
   }
 
   importCpu(guest: GuestCpu): void {
@@ -199,17 +196,11 @@ export class VtxMonitor implements Technique {
   }
 
   readGuest(address: number, bytes: Uint8Array): void {
-    const { memory, pmap } = this.#parts;
-    copyGuest(pmap, address, bytes.length, (host, at, length) => {
-      bytes.set(memory.copyOut(host, length), at);
-    });
+    this.#ram.read(address, bytes);
   }
 
   writeGuest(address: number, bytes: Uint8Array): void {
-    const { memory, pmap } = this.#parts;
-    copyGuest(pmap, address, bytes.length, (host, at, length) => {
-      memory.copyIn(host, bytes.subarray(at, at + length));
-    });
+    this.#ram.write(address, bytes);
   }
 
   reset(atBoundary: () => GuestCpu): void {
@@ -244,14 +235,15 @@ export class VtxMonitor implements Technique {
       a20: pmap.a20,
       end: this.#status.end,
       known: guest.save(),
-      free: world.saveFree(),
+      free: world.pool.save(),
       shadow: this.shadow.save(),
       exits: this.log.statistics(),
       processorControls: controls.save(),
       armed: timer.armedFor,
       controlRegisters: controlRegisters.save(),
       emulation: emulation.save(),
-      counts: { ...counts, device: guestMemory.deviceAccesses },
+      counts: { ...counts },
+      accesses: guestMemory.save(),
     };
   }
 
@@ -266,16 +258,15 @@ export class VtxMonitor implements Technique {
     pmap.a20 = from.a20;
     this.#status.end = from.end;
     guest.restore(from.known);
-    world.restoreFree(from.free);
+    world.pool.restore(from.free);
     this.shadow.restore(from.shadow);
     this.log.restore(from.exits);
     controls.restore(from.processorControls);
     controlRegisters.restore(from.controlRegisters);
     emulation.restore(from.emulation);
     timer.armedFor = from.armed;
-    const { device = 0, ...saved } = from.counts;
-    Object.assign(counts, saved);
-    guestMemory.deviceAccesses = device;
+    Object.assign(counts, from.counts);
+    guestMemory.restore(from.accesses);
   }
 
   #guestInstructions(): number {

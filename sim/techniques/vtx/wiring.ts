@@ -2,6 +2,7 @@
  * What the VT-x monitor is made of, and how the parts know each other. Read it beside sim/machine.ts.
  */
 import type { Core } from "../../cpu/core.ts";
+import { addressAbilities } from "../../cpu/profiles/profile.ts";
 import { CpuState, SEG } from "../../cpu/state.ts";
 import { FIELD } from "../../cpu/vmx/fields.ts";
 import type { Vmx } from "../../cpu/vmx/vmx.ts";
@@ -141,7 +142,7 @@ export function wire(given: VtxParts): MonitorParts {
     memory: port,
     pmap,
     board,
-    frames: world,
+    frames: world.pool,
     timestamp: () => ledger.clock.timestamp,
     translationChanged,
     apicBaseChanged: () => undefined,
@@ -149,10 +150,7 @@ export function wire(given: VtxParts): MonitorParts {
     marker: (kind, region) => core.env.marker(kind, region),
   });
   const guestProfile = hiddenFromGuest(profile);
-  const shadow = new Shadow(guestMemory, {
-    physicalAddressBits: guestProfile.physicalAddressBits,
-    pse36: ((guestProfile.cpuid[1]?.edx ?? 0) & (1 << 17)) !== 0,
-  });
+  const shadow = new Shadow(guestMemory, addressAbilities(guestProfile));
   guestMemory.shadow = shadow;
   const env = new VirtualEnvironment(guestProfile, virtual, guestMemory);
   const guest = new GuestRegisters(virtual, core.state, vmcs);
