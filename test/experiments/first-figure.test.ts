@@ -15,7 +15,7 @@ const nanobenchmarks = entries.filter((entry) => entry.kind === "nanobenchmark")
 
 const results = new Map<string, RunResult>();
 
-function run(name: string, technique: "native" | "vtx", profile = "pentium4-672", explain = false): RunResult {
+function run(name: string, technique: "native" | "vtx" | "bt", profile = "pentium4-672", explain = false): RunResult {
   const key = `${name} ${technique} ${profile} ${explain}`;
   const known = results.get(key);
   if (known !== undefined) return known;
@@ -81,8 +81,25 @@ describe("the additive list of an iteration", () => {
   });
 });
 
+describe("returns under binary translation", () => {
+  const mispredictions = (name: string, technique: "native" | "bt") => {
+    const { measured, baseline } = run(name, technique, "pentium4-672", true).explanation as NonNullable<
+      RunResult["explanation"]
+    >;
+    const { items } = breakdownOf(measured, baseline);
+    return items.find(({ name: item }) => item === "mispredicted branch")?.count ?? 0;
+  };
+
+  test("to one place are predicted, to two in turn never; the return stack of bare hardware foresees both", () => {
+    expect(mispredictions("callret", "bt")).toBe(0);
+    expect(mispredictions("callret-sites", "bt")).toBe(2);
+    expect(mispredictions("callret-sites", "native")).toBe(0);
+    expect(perIteration(run("callret-sites", "bt"))).toBeGreaterThan(4 * perIteration(run("callret-sites", "native")));
+  });
+});
+
 describe("cells without exits", () => {
-  const without = ["syscall-int", "syscall-sysenter", "callret", "divzero", "cli-sti", "pushf-popf", "rdtsc"];
+  const without = ["syscall-int", "syscall-sysenter", "callret", "callret-sites", "divzero", "cli-sti", "pushf-popf", "rdtsc"];
   for (const profile of ["pentium4-672", "core2-e6700"]) {
     test.each(without)(
       `%s costs the same under VT-x as on bare hardware on ${profile}, but for TLB effects`,

@@ -14,6 +14,7 @@ const EXITS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   in: { "port-io": 1 },
   tprwr: { "device-memory": 1 },
   callret: {},
+  "callret-sites": {},
   pgfault: { "guest-page-fault": 1 },
   divzero: {},
   "ptemod-unchanged": { "traced-write": 1 },
