@@ -99,7 +99,16 @@ describe("returns under binary translation", () => {
 });
 
 describe("cells without exits", () => {
-  const without = ["syscall-int", "syscall-sysenter", "callret", "callret-sites", "divzero", "cli-sti", "pushf-popf", "rdtsc"];
+  const without = [
+    "syscall-int",
+    "syscall-sysenter",
+    "callret",
+    "callret-sites",
+    "divzero",
+    "cli-sti",
+    "pushf-popf",
+    "rdtsc",
+  ];
   for (const profile of ["pentium4-672", "core2-e6700"]) {
     test.each(without)(
       `%s costs the same under VT-x as on bare hardware on ${profile}, but for TLB effects`,

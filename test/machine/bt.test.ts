@@ -42,7 +42,7 @@ describe.each(PROFILES)("on %s", (profile) => {
     120_000,
   );
 
-  test.each(SENSITIVE_USERS.filter((guest) => profile === PENTIUM4 && short.includes(guest)))(
+  test.each([...SENSITIVE_USERS, "t-inserted"].filter((guest) => profile === PENTIUM4 && short.includes(guest)))(
     "%s does so with its user code translated",
     (guest) => agrees(guest, profile, { bt: { user: "translate" } }),
     120_000,

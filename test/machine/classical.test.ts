@@ -11,7 +11,19 @@ import { boot, deprivilegingMonitorOf, GUESTS, LIMIT, PROFILES, type Rig, type S
 
 /** Kernels that survive: they neither read nor restore what de-privileging changes. */
 const SURVIVORS = [
-  ...["syscall-int", "syscall-sysenter", "in", "tprwr", "callret", "callret-sites", "pgfault", "divzero", "cpuid", "rdtsc", "invlpg"],
+  ...[
+    "syscall-int",
+    "syscall-sysenter",
+    "in",
+    "tprwr",
+    "callret",
+    "callret-sites",
+    "pgfault",
+    "divzero",
+    "cpuid",
+    "rdtsc",
+    "invlpg",
+  ],
   ...["mov-cr3", "timer-interrupt", "compute", "kstorm", "kernel", "t-paging", "t-pae", "t-pagetables", "t-smc"],
   ...["t-sse", "t-debug", "multiboot-hello", "elf-hello"],
 ];

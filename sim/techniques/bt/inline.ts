@@ -109,12 +109,14 @@ function pushFlags({ writer, context }: GuestInstruction, width: 16 | 32): void 
 function popFlags({ writer, eip, length, next, context }: GuestInstruction, width: 16 | 32): void {
   writer.spill(0, REG.ecx);
   writer.repairs(ECX);
-  // MOVZX ECX, byte [ESP + 1]
-  if (context.stackBits === 32) writer.emit(0x0f, 0xb6, 0x4c, 0x24, 0x01);
+  // As wide as the instruction reads, for the address of its fault: MOV ECX, [ESP], or MOVZX ECX, word [ESP].
+  const load = width === 32 ? [0x8b] : [0x0f, 0xb7];
+  if (context.stackBits === 32) writer.emit(...load, 0x0c, 0x24);
   else {
     writer.emit(0x0f, 0xb7, 0xcc); // MOVZX ECX, SP
-    writer.emit(SS, 0x0f, 0xb6, 0x49, 0x01);
+    writer.emit(SS, ...load, 0x09);
   }
+  writer.emit(0x0f, 0xb6, 0xcd); // MOVZX ECX, CH
   writer.emit(GS, 0x0f, 0xb6, 0x89, ...word(DATA.popFlags)); // MOVZX ECX, byte gs:[ECX + popFlags]
   const slow = writer.short(JECXZ);
   writer.emit(GS, 0x8b, 0x0c, 0x8d, ...word(DATA.ifDeltas)); // MOV ECX, gs:[ECX * 4 + ifDeltas]
