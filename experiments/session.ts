@@ -7,6 +7,7 @@ import { TICKS_PER_CYCLE } from "../sim/clock.ts";
 import { boardFor } from "../sim/devices/board.ts";
 import { type KeyEvent, Machine, type SavedMachine, type TechniqueName } from "../sim/machine.ts";
 import type { RunEnd, RunResult } from "../sim/result.ts";
+import { useBranchHints } from "./branch-hints.ts";
 import { guestImage, readBios } from "./images.ts";
 import { Measurement } from "./measure.ts";
 import { Samples } from "./samples.ts";
@@ -30,6 +31,8 @@ export interface SavedSession {
   readonly look: number;
   readonly end: RunEnd | null;
 }
+
+useBranchHints();
 
 export class Session {
   readonly machine: Machine;

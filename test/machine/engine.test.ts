@@ -2,7 +2,9 @@
 import { describe, expect, test } from "vitest";
 import { Lockstep } from "../../experiments/verify/lockstep.ts";
 import { EAGER_POLICY, type EnginePolicy } from "../../sim/cpu/engine/engine.ts";
+import { CAPACITY } from "../../sim/cpu/engine/layout.ts";
 import { CELL, type CpuState, GPR, SEG } from "../../sim/cpu/state.ts";
+import { DOMAINS } from "../../sim/ledger.ts";
 import type { Machine } from "../../sim/machine.ts";
 import { alone, expectAlike } from "./lockstep.ts";
 import { RandomProgram } from "./random-program.ts";
@@ -24,6 +26,21 @@ test("an event falls due at the same instruction in compiled code", () => {
     return [machine.ledger.clock.now, state.eip, state.get(GPR.eax), state.get(GPR.ebx), state.flags];
   };
   for (let until = 20_000; until < 20_100; until++) expect(at(until, EAGER_POLICY)).toEqual(at(until, null));
+});
+
+test("a function that calls itself from two places is one region, which its returns do not leave", () => {
+  // mov esp, 0x180000; start: mov eax, 12; call f; jmp start. f: test eax, eax; jnz more; ret;
+  // more: dec eax; push eax; test al, 1; jz even; call f; pop eax; ret; even: call f; pop eax; ret
+  const start = [0xbc, 0, 0, 0x18, 0, 0xb8, 12, 0, 0, 0, 0xe8, 2, 0, 0, 0, 0xeb, 0xf4];
+  const more = [
+    0x48, 0x50, 0xa8, 1, 0x74, 7, 0xe8, 0xf0, 255, 255, 255, 0x58, 0xc3, 0xe8, 0xe9, 255, 255, 255, 0x58, 0xc3,
+  ];
+  const f = [0x85, 0xc0, 0x75, 1, 0xc3, ...more];
+  const { machine } = boot({ technique: "native", code: Uint8Array.of(...start, ...f), engine: EAGER_POLICY });
+  machine.run(3_000_000);
+  const entries = new Int32Array(machine.memory.buffer, machine.memory.engineArea.entries, CAPACITY);
+  expect(entries.reduce((sum, each) => sum + each, 0)).toBeLessThan(1000);
+  expect(machine.ledger.retiredIn(DOMAINS)).toBeGreaterThan(100_000);
 });
 
 /** Two machines of the same set-up, compiled and interpreted. */

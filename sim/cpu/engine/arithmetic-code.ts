@@ -166,7 +166,7 @@ export function divide(c: RegionCode, op: MicroOp): void {
     f.op(WASM.i32And);
     f.op(WASM.i32Or);
   }
-  c.when(() => c.giveUp());
+  c.rarely(() => c.giveUp());
   f.get(edx);
   f.op(signed ? WASM.i64ExtendI32S : WASM.i64ExtendI32U);
   f.i64(32);
@@ -185,7 +185,7 @@ export function divide(c: RegionCode, op: MicroOp): void {
   f.op(WASM.i32WrapI64);
   f.op(signed ? WASM.i64ExtendI32S : WASM.i64ExtendI32U);
   f.op(WASM.i64Ne);
-  c.when(() => c.giveUp());
+  c.rarely(() => c.giveUp());
   f.get(c.wide2);
   f.op(WASM.i32WrapI64);
   f.set(eax);

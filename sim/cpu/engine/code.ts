@@ -250,6 +250,12 @@ export class RegionCode {
     this.close();
   }
 
+  /** The same for what happens rarely: the host's compiler is told. */
+  rarely(body: () => void, otherwise?: () => void): void {
+    this.f.rare();
+    this.when(body, otherwise);
+  }
+
   /** Ticks and instructions of a node that have been counted and do not happen. */
   takeBack(ticks: number, instructions: number): void {
     const { f } = this;

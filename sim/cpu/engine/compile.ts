@@ -37,17 +37,24 @@ export function compileRegion(region: Region, context: CompileContext): Function
   return new RegionCompiler(region, context).compile();
 }
 
+/**
+ * A place that is in no region: all RETs go there, and from there to where they return. Without it a function that is called
+ * from several places, above all by itself, has a control flow that cannot be structured.
+ */
+const RETURNS = Number.MIN_SAFE_INTEGER;
+
 /** Successors of a node inside the region. */
-function successorsOf(region: Region, node: RegionNode): number[] {
-  const { end } = node;
-  const inside = (deltas: readonly number[]): number[] => deltas.filter((delta) => region.nodes.has(delta));
+function successorsOf(region: Region, delta: number): readonly number[] {
+  if (delta === RETURNS) return region.continuations;
+  const { end } = region.nodes.get(delta) as RegionNode;
+  const inside = (deltas: readonly number[]): number[] => deltas.filter((each) => region.nodes.has(each));
   switch (end.kind) {
     case "goto":
       return inside([end.target]);
     case "branch":
       return end.taken === end.next ? inside([end.next]) : inside([end.next, end.taken]);
     case "indirect":
-      return end.op.x === BRANCH.RETURN ? inside(region.continuations) : [];
+      return end.op.x === BRANCH.RETURN && region.continuations.length > 0 ? [RETURNS] : [];
     default:
       return [];
   }
@@ -61,7 +68,7 @@ class RegionCompiler {
 
   constructor(region: Region, context: CompileContext) {
     this.#c = new RegionCode(region, context);
-    this.#structure = structureOf(0, (delta) => successorsOf(region, this.#c.nodeAt(delta)));
+    this.#structure = structureOf(0, (delta) => successorsOf(region, delta));
   }
 
   compile(): FunctionBody {
@@ -179,7 +186,8 @@ class RegionCompiler {
   #within(delta: number, merges: readonly number[]): void {
     const [first, ...rest] = merges;
     if (first === undefined) {
-      this.#node(this.#c.nodeAt(delta));
+      if (delta === RETURNS) this.#returns(this.#c.region.continuations);
+      else this.#node(this.#c.nodeAt(delta));
       return;
     }
     this.#c.openBlock("block", first);
@@ -192,10 +200,12 @@ class RegionCompiler {
   #edge(from: number, to: number): void {
     const kind = this.#structure.edge(from, to);
     if (kind === "leave") {
-      this.#c.exitAt(to, EXIT.LEFT);
+      // A RET has set EIP.
+      if (to === RETURNS) this.#c.exit(EXIT.LEFT);
+      else this.#c.exitAt(to, EXIT.LEFT);
       return;
     }
-    this.#checkPage(from, to);
+    if (to !== RETURNS) this.#checkPage(from, to);
     if (kind === "inline") {
       this.#tree(to);
       return;
@@ -213,7 +223,7 @@ class RegionCompiler {
   #checkPage(from: number, to: number): void {
     const { offset, pages } = this.#c.region;
     const index = (offset + to) >> 12;
-    if (index === lastPage(this.#c.nodeAt(from), offset)) return;
+    if (this.#nodesAt(from).every((node) => lastPage(node, offset) === index)) return;
     const f = this.#c.f;
     this.#fetchSlot(to);
     f.op(WASM.i32Ne);
@@ -222,7 +232,16 @@ class RegionCompiler {
     f.i32(pages.get(index) as number);
     f.op(WASM.i32Ne);
     f.op(WASM.i32Or);
-    this.#c.when(() => this.#c.exitAt(to, EXIT.LEFT));
+    this.#c.rarely(() => this.#c.exitAt(to, EXIT.LEFT));
+  }
+
+  /** The node at a place; before a return any that returns. */
+  #nodesAt(delta: number): readonly RegionNode[] {
+    const { nodes } = this.#c.region;
+    if (delta !== RETURNS) return [this.#c.nodeAt(delta)];
+    return [...nodes.keys()]
+      .filter((each) => successorsOf(this.#c.region, each)[0] === RETURNS)
+      .map((each) => this.#c.nodeAt(each));
   }
 
   #node(node: RegionNode): void {
@@ -238,7 +257,7 @@ class RegionCompiler {
     }
     f.get(this.#c.budget);
     f.op(WASM.i32GeS);
-    this.#c.when(() => {
+    this.#c.rarely(() => {
       if (node.ticks !== 0) {
         f.get(this.#c.spent);
         f.i32(node.ticks);
@@ -269,7 +288,7 @@ class RegionCompiler {
     }
     f.call(FUNCTION.interpret);
     f.tee(this.#c.scratch);
-    this.#c.when(() => {
+    this.#c.rarely(() => {
       f.i32(EXIT.SIGNALLED | (instruction.lifted.length << 8));
       f.i32(EXIT.LEFT);
       f.get(this.#c.scratch);
@@ -323,7 +342,7 @@ class RegionCompiler {
       else if (imm === HELPER_NUMBER.invlpg) {
         this.#fetchSlot(delta);
         this.#c.f.op(WASM.i32Ne);
-        this.#c.when(leave);
+        this.#c.rarely(leave);
       }
     }
   }
@@ -396,15 +415,32 @@ class RegionCompiler {
       if (op.x === BRANCH.CALL_INDIRECT) pushReturn(this.#c, () => this.#c.place(next));
       lastTarget(this.#c, instruction.delta);
     }
-    if (op.x === BRANCH.RETURN) {
-      const kind = this.#c.kind;
-      for (const delta of successorsOf(this.#c.region, node)) {
-        f.get(this.#c.eip);
-        this.#c.place(delta);
-        f.op(WASM.i32Eq);
-        this.#c.when(() => this.#edge(node.delta, delta));
-        this.#c.kind = kind;
-      }
+    if (successorsOf(this.#c.region, node.delta)[0] === RETURNS) this.#edge(node.delta, RETURNS);
+    else this.#c.exit(EXIT.LEFT);
+  }
+
+  /** From a RET to one of these places, in ascending order, if EIP is there; else out of the region. */
+  #returns(places: readonly number[]): void {
+    const f = this.#c.f;
+    const { kind } = this.#c;
+    if (places.length > 3) {
+      const middle = places.length >> 1;
+      f.get(this.#c.eip);
+      f.get(this.#c.entry);
+      f.op(WASM.i32Sub);
+      f.i32(places[middle] as number);
+      f.op(WASM.i32LtS);
+      this.#c.when(() => this.#returns(places.slice(0, middle)));
+      this.#c.kind = kind;
+      this.#returns(places.slice(middle));
+      return;
+    }
+    for (const delta of places) {
+      f.get(this.#c.eip);
+      this.#c.place(delta);
+      f.op(WASM.i32Eq);
+      this.#c.when(() => this.#edge(RETURNS, delta));
+      this.#c.kind = kind;
     }
     this.#c.exit(EXIT.LEFT);
   }

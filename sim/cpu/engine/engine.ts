@@ -24,6 +24,7 @@ import { CAPACITY, type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS, transferSl
 import { type CompiledRegion, Modules } from "./modules.ts";
 import { buildRegion, type Region, type RegionInstruction } from "./region.ts";
 import type { SegmentNow } from "./segments-code.ts";
+import type { FunctionBody } from "./wasm.ts";
 
 /** When code is compiled. Never changes a result. */
 export interface EnginePolicy {
@@ -250,7 +251,7 @@ export class Engine {
     this.compiled++;
     this.blocks += region.nodes.size;
     this.instructions += region.bytes.length;
-    return this.#install(wanted, region, index, body.encode(), instructions);
+    return this.#install(wanted, region, index, body, instructions);
   }
 
   #build({ block, mode, user, linear }: Wanted): Region | null {
@@ -269,7 +270,7 @@ export class Engine {
     wanted: Wanted,
     region: Region,
     index: number,
-    code: Uint8Array,
+    body: FunctionBody,
     instructions: readonly number[],
   ): CompiledRegion {
     const { block } = wanted;
@@ -281,7 +282,8 @@ export class Engine {
       entry: () => EXIT.INTERPRET,
       ranges: region.bytes,
       index,
-      code,
+      code: body.encode(),
+      rare: body.rareBranches(),
       blocks: region.nodes.size,
       drop: () => {
         if (dropped) return;

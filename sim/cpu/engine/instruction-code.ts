@@ -125,7 +125,7 @@ function helper(c: RegionCode, op: MicroOp): void {
   else if (op.imm === HELPER_NUMBER.popAll) popAll(c);
   else if (op.imm === HELPER_NUMBER.readCr) {
     c.loadCell(CELL.cpl);
-    c.when(() => c.giveUp());
+    c.rarely(() => c.giveUp());
     c.loadCell(CELL.cr2);
     c.write(op.d);
   } else {
@@ -140,7 +140,7 @@ function helper(c: RegionCode, op: MicroOp): void {
       c.f.call(FUNCTION.loadSegment);
     }
     c.f.op(WASM.i32Eqz);
-    c.when(() => c.giveUp());
+    c.rarely(() => c.giveUp());
   }
 }
 

@@ -40,17 +40,8 @@ function translate(c: RegionCode, segment: number, bytes: number, write: boolean
   }
   f.i32(12);
   f.op(WASM.i32ShrU);
-  f.op(WASM.i32Eq);
-  c.when(
-    () => {
-      f.get(c.scratch);
-      f.memory(WASM.i32Load, fastFrames + part, 2);
-      f.get(c.linear);
-      f.i32(0xfff);
-      f.op(WASM.i32And);
-      f.op(WASM.i32Add);
-      f.set(c.host);
-    },
+  f.op(WASM.i32Ne);
+  c.rarely(
     () => {
       f.get(c.linear);
       f.i32(access | (bytes << 8) | (later ? LATER_ACCESS : 0));
@@ -59,14 +50,23 @@ function translate(c: RegionCode, segment: number, bytes: number, write: boolean
       f.tee(c.host);
       f.i32(0);
       f.op(WASM.i32LtS);
-      c.when(() => {
+      c.rarely(() => {
         f.get(c.host);
         f.i32(TRANSLATE.FAULT);
         f.op(WASM.i32Eq);
-        c.when(() => c.signalled());
+        c.rarely(() => c.signalled());
         c.giveUp();
       });
       c.newBudget();
+    },
+    () => {
+      f.get(c.scratch);
+      f.memory(WASM.i32Load, fastFrames + part, 2);
+      f.get(c.linear);
+      f.i32(0xfff);
+      f.op(WASM.i32And);
+      f.op(WASM.i32Add);
+      f.set(c.host);
     },
   );
   return c.host;
@@ -84,7 +84,7 @@ export function checkGranule(c: RegionCode, host: number): void {
   f.i32(CODE_GRANULE_SHIFT);
   f.op(WASM.i32ShrU);
   f.memory(WASM.i32Load8U, c.layout.granules - (RAM_OFFSET >> CODE_GRANULE_SHIFT), 0);
-  c.when(() => c.giveUp());
+  c.rarely(() => c.giveUp());
 }
 
 export function store(c: RegionCode, op: MicroOp): void {
@@ -119,7 +119,7 @@ function onOnePage(c: RegionCode, comparison: number, room: number): void {
   f.op(WASM.i32And);
   f.i32(room);
   f.op(comparison);
-  c.when(() => c.giveUp());
+  c.rarely(() => c.giveUp());
 }
 
 /** PUSHA of 32 bits. The first byte that it checks is that of EAX, the uppermost. */
@@ -130,7 +130,7 @@ export function pushAll(c: RegionCode): void {
     c.read(GPR.esp);
     f.i32(ALL_BYTES);
     f.op(WASM.i32LtU);
-    c.when(() => c.giveUp());
+    c.rarely(() => c.giveUp());
   }
   c.read(GPR.esp);
   f.i32(4);
@@ -168,7 +168,7 @@ export function popAll(c: RegionCode): void {
     f.op(WASM.i32Sub);
     f.op(WASM.i32GtU);
     f.op(WASM.i32Or);
-    c.when(() => c.giveUp());
+    c.rarely(() => c.giveUp());
   }
   c.read(GPR.esp);
   translate(c, SEG.ss, 4, false);

@@ -41,6 +41,8 @@ export interface CompiledRegion {
   readonly index: number;
   /** The function's entry in the code section of a module. */
   readonly code: Uint8Array;
+  /** Its branches that are rarely taken (FunctionBody.rareBranches). */
+  readonly rare: readonly number[];
   /** Basic blocks. */
   readonly blocks: number;
 }
@@ -170,7 +172,7 @@ export class Modules {
       memoryPages: this.#memory.buffer.byteLength / 65536,
       functions: [
         ...runtimeFunctions(this.#layout).map(({ type, body }) => ({ type, code: body.encode() })),
-        ...regions.map(({ code, index }) => ({ type: FUNCTION_TYPE.region, code, name: `r${index}` })),
+        ...regions.map(({ code, rare, index }) => ({ type: FUNCTION_TYPE.region, code, rare, name: `r${index}` })),
       ],
     });
     const home: LiveModule = { level, module: this.#memory.resources.module(bytes), regions: new Set(regions) };

@@ -51,7 +51,7 @@ export interface RegionNode {
 export interface Region {
   /** By delta; the entry is delta 0. */
   readonly nodes: ReadonlyMap<number, RegionNode>;
-  /** Places to which a RET of the region may go inside it: behind its calls. */
+  /** Places to which a RET of the region may go inside it: behind its calls, in ascending order. */
   readonly continuations: readonly number[];
   /** Physical page base by page index relative to the entry's page. */
   readonly pages: ReadonlyMap<number, number>;
@@ -109,7 +109,7 @@ class RegionBuilder {
       nodes,
       resumes: first.native && endOf(first) === null,
       extent: this.#extent(nodes),
-      continuations: [...this.#calls].filter((delta) => nodes.has(delta)),
+      continuations: [...this.#calls].filter((delta) => nodes.has(delta)).sort((a, b) => a - b),
       pages: this.#pages,
       offset: this.#offset,
       bytes: [...this.#instructions.values()].map(({ delta, lifted, shadowed }) => [

@@ -109,7 +109,7 @@ function checkSegment(c: RegionCode, segment: number, use: SegmentUse, leave: ()
     c.loadCell(baseCell(segment));
     f.op(WASM.i32Or);
   }
-  c.when(leave);
+  c.rarely(leave);
 }
 
 /** Leaves when not all of the region lies inside the code segment. EIP of the entry is in its local. */
@@ -145,7 +145,7 @@ export function checkTarget(c: RegionCode, target: number): void {
   c.read(target);
   c.loadCell(limitCell(SEG.cs));
   f.op(WASM.i32GtU);
-  c.when(() => c.giveUp());
+  c.rarely(() => c.giveUp());
 }
 
 /** The linear address of an access of `bytes` bytes: from the offset on the stack to `linear` and the stack. */
@@ -155,7 +155,7 @@ export function linearAddress(c: RegionCode, segment: number, bytes: number): vo
   if (use.form === "refused") {
     f.op(WASM.drop);
     f.i32(1);
-    c.when(() => c.giveUp());
+    c.rarely(() => c.giveUp());
     f.i32(0);
   }
   if (use.limit !== null) {
@@ -166,7 +166,7 @@ export function linearAddress(c: RegionCode, segment: number, bytes: number): vo
       f.op(WASM.i32Sub);
     }
     f.op(WASM.i32GtU);
-    c.when(() => c.giveUp());
+    c.rarely(() => c.giveUp());
     f.get(c.linear);
   }
   if (use.base !== null) {

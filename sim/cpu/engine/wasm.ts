@@ -165,9 +165,16 @@ export class FunctionBody {
   readonly code = new Bytes();
   readonly #parameters: number;
   readonly #locals: number[] = [];
+  /** Offsets in `code` of `if`s that are rarely taken. */
+  readonly #rare: number[] = [];
 
   constructor(parameters: number) {
     this.#parameters = parameters;
+  }
+
+  /** The `if` that comes next is rarely taken. */
+  rare(): void {
+    this.#rare.push(this.code.length);
   }
 
   /** A new local; its index. */
@@ -261,24 +268,35 @@ export class FunctionBody {
 
   /** The function's entry in the code section: size, locals, code, end. */
   encode(): Uint8Array {
-    const body = new Bytes();
-    const groups: [count: number, type: number][] = [];
-    for (const type of this.#locals) {
-      const last = groups.at(-1);
-      if (last !== undefined && last[1] === type) last[0]++;
-      else groups.push([1, type]);
-    }
-    body.unsigned(groups.length);
-    for (const [count, type] of groups) {
-      body.unsigned(count);
-      body.byte(type);
-    }
+    const body = this.#declarations();
     body.bytes(this.code.done());
     body.byte(WASM.end);
     const entry = new Bytes();
     entry.unsigned(body.length);
     entry.bytes(body.done());
     return entry.done();
+  }
+
+  /** Offsets of the `if`s that are rarely taken, from the function's declarations of locals. */
+  rareBranches(): readonly number[] {
+    const before = this.#declarations().length;
+    return this.#rare.map((offset) => before + offset);
+  }
+
+  #declarations(): Bytes {
+    const declarations = new Bytes();
+    const groups: [count: number, type: number][] = [];
+    for (const type of this.#locals) {
+      const last = groups.at(-1);
+      if (last !== undefined && last[1] === type) last[0]++;
+      else groups.push([1, type]);
+    }
+    declarations.unsigned(groups.length);
+    for (const [count, type] of groups) {
+      declarations.unsigned(count);
+      declarations.byte(type);
+    }
+    return declarations;
   }
 }
 
@@ -294,6 +312,8 @@ export interface ModuleFunction {
   /** Its entry in the code section (FunctionBody.encode). */
   readonly code: Uint8Array;
   readonly name?: string;
+  /** Its branches that are rarely taken (FunctionBody.rareBranches). */
+  readonly rare?: readonly number[];
 }
 
 /** A module that imports the memory `m.memory` and the table `m.table`, and functions of the module name `m`. */
@@ -304,7 +324,7 @@ export interface ModuleParts {
   readonly functions: readonly ModuleFunction[];
 }
 
-const SECTION = { type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
+const SECTION = { custom: 0, type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
 
 export function encodeModule(parts: ModuleParts): Uint8Array {
   const out = new Bytes();
@@ -348,8 +368,29 @@ export function encodeModule(parts: ModuleParts): Uint8Array {
     s.byte(0x00);
     s.unsigned(parts.imports.length + index);
   });
+  branchHints(out, parts);
   section(out, SECTION.code, parts.functions, (s, { code }) => s.bytes(code));
   return out.done();
+}
+
+/** Which branches are rarely taken: a section for compilers that look at it ("Branch Hinting" of the WebAssembly proposals). */
+function branchHints(out: Bytes, { imports, functions }: ModuleParts): void {
+  const content = new Bytes();
+  content.name("metadata.code.branch_hint");
+  const hinted = [...functions.entries()].filter(([, { rare }]) => rare !== undefined && rare.length > 0);
+  content.unsigned(hinted.length);
+  for (const [index, { rare = [] }] of hinted) {
+    content.unsigned(imports.length + index);
+    content.unsigned(rare.length);
+    for (const offset of rare) {
+      content.unsigned(offset);
+      content.unsigned(1);
+      content.byte(0);
+    }
+  }
+  out.byte(SECTION.custom);
+  out.unsigned(content.length);
+  out.bytes(content.done());
 }
 
 function section<T>(out: Bytes, id: number, items: readonly T[], write: (s: Bytes, item: T) => void): void {
