@@ -15,7 +15,7 @@ interface Arithmetic {
 
 const ARITHMETIC: Readonly<Record<number, Arithmetic>> = {
   [OP.ADD]: { operation: MADE_BY.ADD, wasm: WASM.i32Add, ones: false },
-  [OP.ADC]: { operation: MADE_BY.ADD, wasm: WASM.i32Add, ones: false },
+  [OP.ADC]: { operation: MADE_BY.ADC, wasm: WASM.i32Add, ones: false },
   [OP.SUB]: { operation: MADE_BY.SUB, wasm: WASM.i32Sub, ones: false },
   [OP.SBB]: { operation: MADE_BY.SBB, wasm: WASM.i32Sub, ones: false },
   [OP.NEG]: { operation: MADE_BY.SUB, wasm: WASM.i32Sub, ones: false },

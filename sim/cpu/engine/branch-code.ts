@@ -3,65 +3,59 @@ import type { MicroOp } from "../micro-ops.ts";
 import type { RegionCode } from "./code.ts";
 import { WASM } from "./wasm.ts";
 
-/** The return stack's top, in `scratch`. */
-export function returnTop(c: RegionCode): void {
+/**
+ * Moves the return stack's top up (`by` 1) or down (-1): the offset of the entry that was the top, or is now, goes to
+ * `scratch`.
+ */
+function moveTop(c: RegionCode, by: number): void {
   const f = c.f;
+  const { returnTop, returnEntries } = c.layout;
+  const next = (by + returnEntries) % returnEntries;
   f.i32(0);
-  f.memory(WASM.f64Load, c.layout.returnTop, 3);
-  f.op(WASM.i32TruncF64S);
-}
-
-export function setReturnTop(c: RegionCode): void {
-  const f = c.f;
   f.i32(0);
+  f.memory(WASM.i32Load, returnTop, 2);
+  f.tee(c.scratch);
+  f.i32(next);
+  f.op(WASM.i32Add);
+  if ((returnEntries & (returnEntries - 1)) === 0) {
+    f.i32(returnEntries - 1);
+    f.op(WASM.i32And);
+  } else {
+    f.i32(returnEntries);
+    f.op(WASM.i32RemU);
+  }
+  if (by < 0) f.tee(c.scratch);
+  f.memory(WASM.i32Store, returnTop, 2);
   f.get(c.scratch);
-  f.op(WASM.f64ConvertI32S);
-  f.memory(WASM.f64Store, c.layout.returnTop, 3);
+  f.i32(3);
+  f.op(WASM.i32Shl);
+  f.set(c.scratch);
 }
 
 /** CALL: the address of the next instruction goes on the return stack (predictor.ts). */
 export function pushReturn(c: RegionCode, next: () => void): void {
   const f = c.f;
-  const { returns, returnEntries } = c.layout;
-  returnTop(c);
-  f.tee(c.scratch);
-  f.i32(3);
-  f.op(WASM.i32Shl);
-  next();
-  f.op(WASM.f64ConvertI32U);
-  f.memory(WASM.f64Store, returns, 3);
+  moveTop(c, 1);
   f.get(c.scratch);
-  f.i32(1);
-  f.op(WASM.i32Add);
-  f.i32(returnEntries);
-  f.op(WASM.i32RemU);
-  f.set(c.scratch);
-  setReturnTop(c);
+  next();
+  f.op(WASM.i64ExtendI32U);
+  f.memory(WASM.i64Store, c.layout.returns, 3);
 }
 
 /** RET to the EIP in its local. */
 export function popReturn(c: RegionCode): void {
   const f = c.f;
-  const { returns, returnEntries } = c.layout;
-  returnTop(c);
-  f.i32(returnEntries - 1);
-  f.op(WASM.i32Add);
-  f.i32(returnEntries);
-  f.op(WASM.i32RemU);
-  f.set(c.scratch);
-  setReturnTop(c);
+  const { returns } = c.layout;
+  moveTop(c, -1);
   f.get(c.scratch);
-  f.i32(3);
-  f.op(WASM.i32Shl);
-  f.tee(c.scratch);
-  f.memory(WASM.f64Load, returns, 3);
+  f.memory(WASM.i64Load, returns, 3);
   f.get(c.eip);
-  f.op(WASM.f64ConvertI32U);
-  f.op(WASM.f64Ne);
-  c.chargeMisprediction();
+  f.op(WASM.i64ExtendI32U);
+  f.op(WASM.i64Ne);
   f.get(c.scratch);
-  f.f64(-1);
-  f.memory(WASM.f64Store, returns, 3);
+  f.i64(-1);
+  f.memory(WASM.i64Store, returns, 3);
+  c.chargeMisprediction();
 }
 
 /** An indirect branch of the instruction at a place to the EIP in its local. */

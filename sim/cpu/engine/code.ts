@@ -34,11 +34,18 @@ export interface CompileContext {
 /** The native instruction in progress. */
 interface Current {
   readonly instruction: RegionInstruction;
-  /** Ticks and instructions of its node that are still to come, it included. */
-  readonly restTicks: number;
-  readonly restInstructions: number;
+  /** Ticks from it to the next place where time is looked at, on the longest way. */
+  readonly ahead: number;
   readonly flagsDead: boolean;
 }
+
+/** What has been executed here and is in no local yet. */
+interface Pending {
+  readonly ticks: number;
+  readonly charges: ReadonlyMap<Account, { readonly ticks: number; readonly count: number }>;
+}
+
+const NOTHING: Pending = { ticks: 0, charges: new Map() };
 
 const GPR_COUNT = 8;
 
@@ -57,11 +64,15 @@ export class RegionCode {
   readonly registers: readonly number[];
   readonly flags: FlagLocals;
   readonly temporaries = new Map<number, number>();
-  /** Ticks since the clock was brought up to date, and what is left until the deadline. */
-  readonly spent: number;
+  /**
+   * Ticks from when the clock was brought up to date to the deadline, and what is left of them. What the path here has
+   * cost since the last merge is `pending`, which whoever compiles knows.
+   */
   readonly budget: number;
-  /** What of it each account is charged, and instructions retired; with one account its ticks are `spent`. */
-  readonly charges: ReadonlyMap<Account, { readonly ticks: number; readonly count: number }>;
+  readonly left: number;
+  pending: Pending = NOTHING;
+  /** Ticks of each account, and instructions retired; with one account its ticks are what `left` lacks of `budget`. */
+  readonly charges: ReadonlyMap<Account, { readonly ticks: number | null; readonly count: number }>;
   /** What the code that is being made is charged to. */
   account: Account;
   /** EIP of the entry; EIP and reason of an exit. */
@@ -89,7 +100,7 @@ export class RegionCode {
   places = new Map<string, number>();
   /** Whether the instruction in progress has made an access to memory. */
   accessed = false;
-  /** The native instruction in progress: what of its node is still to come, it included. */
+  /** The native instruction in progress. */
   current: Current | null = null;
 
   /** The native instruction in progress. */
@@ -111,8 +122,8 @@ export class RegionCode {
       carry: f.addLocal(),
       eflags: f.addLocal(),
     };
-    this.spent = f.addLocal();
     this.budget = f.addLocal();
+    this.left = f.addLocal();
     this.account = region.nodes.get(0)?.account ?? context.account;
     this.charges = this.#accounts();
     this.entry = f.addLocal();
@@ -128,13 +139,13 @@ export class RegionCode {
   }
 
   /** Locals for the accounts of the region's nodes, and of mispredictions if it has any. */
-  #accounts(): Map<Account, { ticks: number; count: number }> {
+  #accounts(): Map<Account, { ticks: number | null; count: number }> {
     const accounts = new Set<Account>();
     for (const { account, end } of this.region.nodes.values()) {
       accounts.add(account);
       if (end.kind === "indirect") accounts.add(this.context.account);
     }
-    const ticks = (): number => (accounts.size === 1 ? this.spent : this.f.addLocal());
+    const ticks = (): number | null => (accounts.size === 1 ? null : this.f.addLocal());
     return new Map([...accounts].map((account) => [account, { ticks: ticks(), count: this.f.addLocal() }]));
   }
 
@@ -199,9 +210,57 @@ export class RegionCode {
     return this.region.nodes.get(delta) as RegionNode;
   }
 
+  /** Asks for the time until the deadline again; the clock is as far behind as it was. */
   newBudget(): void {
-    this.f.call(FUNCTION.budget);
-    this.f.set(this.budget);
+    const { f } = this;
+    f.call(FUNCTION.budget);
+    f.tee(this.scratch);
+    this.spent();
+    f.op(WASM.i32Sub);
+    f.set(this.left);
+    f.get(this.scratch);
+    f.set(this.budget);
+  }
+
+  /** Ticks by which the clock is behind, but for those that are pending, on the stack. */
+  spent(): void {
+    this.f.get(this.budget);
+    this.f.get(this.left);
+    this.f.op(WASM.i32Sub);
+  }
+
+  /** Ticks from when the clock was brought up to date to the next place where time is looked at, on the stack. */
+  spentAhead(): void {
+    const { ahead } = this.current as Current;
+    this.spent();
+    this.f.i32(this.pending.ticks + ahead);
+    this.f.op(WASM.i32Add);
+  }
+
+  /** Leaves on the stack whether the deadline is not beyond so many ticks from here. */
+  deadlineWithin(ticks: number): void {
+    this.f.get(this.left);
+    this.f.i32(this.pending.ticks + ticks);
+    this.f.op(WASM.i32LeS);
+  }
+
+  /** Brings the locals of time and counts up to date for one way from here; what is pending stays so for others. */
+  settle(): void {
+    const { f } = this;
+    const { ticks, charges } = this.pending;
+    if (ticks !== 0) this.#toLocal(this.left, () => f.i32(ticks), WASM.i32Sub);
+    for (const [account, charged] of charges) {
+      const locals = this.charges.get(account) as { readonly ticks: number | null; readonly count: number };
+      if (locals.ticks !== null && charged.ticks !== 0) {
+        this.#toLocal(locals.ticks, () => f.i32(charged.ticks), WASM.i32Add);
+      }
+      if (charged.count !== 0) this.#toLocal(locals.count, () => f.i32(charged.count), WASM.i32Add);
+    }
+  }
+
+  /** Here nothing is pending. */
+  settled(): void {
+    this.pending = NOTHING;
   }
 
   /** EFLAGS from the lazy flags, whose kind is in its local. */
@@ -223,6 +282,7 @@ export class RegionCode {
 
   exit(why: number): void {
     const f = this.f;
+    this.settle();
     f.i32(why);
     f.set(this.why);
     f.br(this.open.length - 1);
@@ -240,14 +300,17 @@ export class RegionCode {
 
   /** Opens an `if` around what `body` emits. */
   when(body: () => void, otherwise?: () => void): void {
+    const { pending } = this;
     this.f.open(WASM.if);
     this.open.push({ kind: "other", node: -1 });
     body();
     if (otherwise !== undefined) {
+      this.pending = pending;
       this.f.op(WASM.else);
       otherwise();
     }
     this.close();
+    this.pending = pending;
   }
 
   /** The same for what happens rarely: the host's compiler is told. */
@@ -256,25 +319,18 @@ export class RegionCode {
     this.when(body, otherwise);
   }
 
-  /** Ticks and instructions of a node that have been counted and do not happen. */
-  takeBack(ticks: number, instructions: number): void {
-    const { f } = this;
-    if (ticks !== 0) this.#toLocal(this.spent, () => f.i32(ticks), WASM.i32Sub);
-    this.charge(-ticks, -instructions);
-  }
-
   /** Leaves the instruction in progress: nothing of it has happened but translations, which may have taken time. */
   giveUp(): void {
-    const { instruction, restTicks, restInstructions } = this.current as Current;
-    this.takeBack(restTicks, restInstructions);
-    this.exitAt(instruction.delta, EXIT.BEGUN);
+    this.exitAt(this.instruction.delta, EXIT.BEGUN);
   }
 
   /** Leaves with a signal of the instruction in progress: it has been paid for, and is not retired. */
   signalled(): void {
-    const { instruction, restTicks, restInstructions } = this.current as Current;
-    this.takeBack(restTicks - instruction.lifted.ticks, restInstructions);
-    this.exitAt(instruction.delta, EXIT.SIGNALLED | (instruction.lifted.length << 8));
+    const { delta, lifted } = this.instruction;
+    const { pending } = this;
+    this.charge(lifted.ticks, 0);
+    this.exitAt(delta, EXIT.SIGNALLED | (lifted.length << 8));
+    this.pending = pending;
   }
 
   /** EIP of a place in the region. */
@@ -284,16 +340,14 @@ export class RegionCode {
     this.f.op(WASM.i32Add);
   }
 
-  /** Adds the price of a misprediction if the value on the stack is not zero. */
+  /** Charges a misprediction if the value on the stack is not zero. */
   chargeMisprediction(): void {
-    const f = this.f;
-    const price = this.linear;
-    f.i32(this.layout.mispredict);
-    f.op(WASM.i32Mul);
-    f.set(price);
-    this.#toLocal(this.spent, () => f.get(price), WASM.i32Add);
-    const { ticks } = this.charges.get(this.context.account) as { readonly ticks: number };
-    if (ticks !== this.spent) this.#toLocal(ticks, () => f.get(price), WASM.i32Add);
+    const price = (): void => this.f.i32(this.layout.mispredict);
+    const { ticks } = this.charges.get(this.context.account) as { readonly ticks: number | null };
+    this.rarely(() => {
+      this.#toLocal(this.left, price, WASM.i32Sub);
+      if (ticks !== null) this.#toLocal(ticks, price, WASM.i32Add);
+    });
   }
 
   #toLocal(local: number, amount: () => void, op: number): void {
@@ -303,12 +357,12 @@ export class RegionCode {
     this.f.set(local);
   }
 
-  /** Counts a node's ticks for its account, unless that is done by `spent`, and its instructions. */
+  /** From here on these ticks and instructions of the account in progress have been executed. */
   charge(ticks: number, instructions: number): void {
-    const { f } = this;
-    const charges = this.charges.get(this.account) as { readonly ticks: number; readonly count: number };
-    if (charges.ticks !== this.spent && ticks !== 0) this.#toLocal(charges.ticks, () => f.i32(ticks), WASM.i32Add);
-    if (instructions !== 0) this.#toLocal(charges.count, () => f.i32(instructions), WASM.i32Add);
+    const { pending, account } = this;
+    const before = pending.charges.get(account) ?? { ticks: 0, count: 0 };
+    const after = { ticks: before.ticks + ticks, count: before.count + instructions };
+    this.pending = { ticks: pending.ticks + ticks, charges: new Map([...pending.charges, [account, after]]) };
   }
 
   setKind(kind: number): void {
@@ -334,7 +388,7 @@ export class RegionCode {
   /** CF on the stack. */
   carry(): void {
     if (this.kind === UNKNOWN) this.materialize();
-    carryOf(this.f, this.flags, this.kind);
+    carryOf(this.f, this.flags, this.kind >> 5);
   }
 
   flagsDead(): boolean {

@@ -2,10 +2,11 @@
  * From a region to a WebAssembly function `() -> i32`. Guest registers, lazy flags and time are in locals; they come from
  * the processor's state at the entry and go back to it at every exit.
  *
- * Time. `spent` has the ticks since the clock was last brought up to date, `budget` what is left until the deadline. A
- * node runs only when its whole static cost ends before the deadline; otherwise the region is left before it, and the
- * interpreter goes to the deadline instruction by instruction. What costs more than the static price inside a node is
- * a slow translation, which JavaScript charges to the clock itself, and refuses when the deadline would be reached.
+ * Time. `budget` has the ticks from when the clock was last brought up to date to the deadline, `left` what is left of
+ * them. Some nodes look at it (timing.ts): they run only when the longest way to the next of them ends before the deadline;
+ * otherwise the region is left, and the interpreter goes to the deadline instruction by instruction. What costs more than
+ * the static price on such a way is a slow translation, which JavaScript charges to the clock itself, and refuses when the
+ * deadline would be reached. What is spent is added up where ways meet, and where the region is left.
  *
  * Exits are at instruction boundaries. The function returns
  *   LEFT        at a boundary: the core goes on wherever EIP is now, compiled or not;
@@ -31,6 +32,7 @@ import { CAN_LEAVE, type Region, type RegionInstruction, type RegionNode } from 
 import { leaveFor } from "./runtime.ts";
 import { checkCodeSegment, checkSegments, checkTarget, loadSegments, segmentLoaded } from "./segments-code.ts";
 import { type Structure, structureOf } from "./structure.ts";
+import { type Timing, timingOf } from "./timing.ts";
 import { type FunctionBody, WASM } from "./wasm.ts";
 
 export function compileRegion(region: Region, context: CompileContext): FunctionBody {
@@ -63,12 +65,19 @@ function successorsOf(region: Region, delta: number): readonly number[] {
 class RegionCompiler {
   readonly #c: RegionCode;
   readonly #structure: Structure;
+  readonly #timing: Timing;
   /** Kind of the flags at the beginning of merge nodes, as far as the ways to them have been emitted. */
   readonly #kinds = new Map<number, number>();
 
   constructor(region: Region, context: CompileContext) {
     this.#c = new RegionCode(region, context);
     this.#structure = structureOf(0, (delta) => successorsOf(region, delta));
+    this.#timing = timingOf(this.#structure, {
+      successors: (delta) => successorsOf(region, delta),
+      ticks: (delta) => (delta === RETURNS ? 0 : this.#c.nodeAt(delta).ticks),
+      // What is interpreted costs as much as it may; a RET may be mispredicted.
+      unforeseen: (delta) => (delta === RETURNS ? [RETURNS] : this.#isNative(delta) ? [] : successorsOf(region, delta)),
+    });
   }
 
   compile(): FunctionBody {
@@ -132,14 +141,16 @@ class RegionCompiler {
     f.set(this.#c.flags.eflags);
     this.#c.setKind(EFLAGS_KIND);
     loadSegments(this.#c);
-    f.i32(0);
-    f.set(this.#c.spent);
-    for (const local of [...this.#c.charges.values()].flatMap(({ ticks, count }) => [ticks, count])) {
-      if (local === this.#c.spent) continue;
+    for (const { ticks, count } of this.#c.charges.values()) {
       f.i32(0);
-      f.set(local);
+      f.set(count);
+      if (ticks === null) continue;
+      f.i32(0);
+      f.set(ticks);
     }
-    this.#c.newBudget();
+    f.call(FUNCTION.budget);
+    f.tee(this.#c.budget);
+    f.set(this.#c.left);
   }
 
   /** Locals into the state, and the clock brought up to date. EIP is taken from its local. */
@@ -154,16 +165,17 @@ class RegionCompiler {
       f.op(WASM.i32Or);
     });
     const { time } = this.#c.layout;
-    const add = (cell: number, local: number): void => {
+    const add = (cell: number, local: number | null): void => {
       f.i32(0);
       f.i32(0);
       f.memory(WASM.f64Load, time + cell * 8, 3);
-      f.get(local);
+      if (local === null) this.#c.spent();
+      else f.get(local);
       f.op(WASM.f64ConvertI32S);
       f.op(WASM.f64Add);
       f.memory(WASM.f64Store, time + cell * 8, 3);
     };
-    add(NOW_CELL, this.#c.spent);
+    add(NOW_CELL, null);
     for (const [account, { ticks, count }] of this.#c.charges) {
       add(account, ticks);
       add(account + RETIRED_OFFSET, count);
@@ -177,6 +189,8 @@ class RegionCompiler {
       this.#within(delta, this.#structure.merges(delta));
       return;
     }
+    this.#c.settle();
+    this.#c.settled();
     this.#c.openBlock("loop", delta);
     this.#within(delta, this.#structure.merges(delta));
     this.#c.close();
@@ -186,13 +200,18 @@ class RegionCompiler {
   #within(delta: number, merges: readonly number[]): void {
     const [first, ...rest] = merges;
     if (first === undefined) {
-      if (delta === RETURNS) this.#returns(this.#c.region.continuations);
-      else this.#node(this.#c.nodeAt(delta));
+      if (delta === RETURNS) {
+        this.#c.deadlineWithin(this.#timing.ahead(RETURNS));
+        this.#c.rarely(() => this.#c.exit(EXIT.INTERPRET));
+        this.#returns(this.#c.region.continuations);
+      } else this.#node(this.#c.nodeAt(delta));
       return;
     }
     this.#c.openBlock("block", first);
     this.#within(delta, rest);
     this.#c.close();
+    // Those who come here have settled.
+    this.#c.settled();
     this.#tree(first);
   }
 
@@ -214,6 +233,7 @@ class RegionCompiler {
       const known = this.#kinds.get(to);
       this.#kinds.set(to, known === undefined || known === this.#c.kind ? this.#c.kind : UNKNOWN);
     }
+    this.#c.settle();
     const wanted = kind === "back" ? "loop" : "block";
     const place = this.#c.open.findLastIndex((each) => each.kind === wanted && each.node === to);
     this.#c.f.br(this.#c.open.length - 1 - place);
@@ -244,31 +264,18 @@ class RegionCompiler {
       .map((each) => this.#c.nodeAt(each));
   }
 
+  #isNative(delta: number): boolean {
+    return this.#c.nodeAt(delta).instructions[0]?.native === true;
+  }
+
   #node(node: RegionNode): void {
-    const f = this.#c.f;
     this.#c.account = node.account;
-    const native = node.instructions[0]?.native === true;
-    const instructions = native ? node.instructions.length : 0;
-    f.get(this.#c.spent);
-    if (node.ticks !== 0) {
-      f.i32(node.ticks);
-      f.op(WASM.i32Add);
-      f.tee(this.#c.spent);
+    if (this.#timing.looks(node.delta) || !this.#isNative(node.delta)) {
+      this.#c.deadlineWithin(this.#timing.ahead(node.delta));
+      this.#c.rarely(() => this.#c.exitAt(node.delta, EXIT.INTERPRET));
     }
-    f.get(this.#c.budget);
-    f.op(WASM.i32GeS);
-    this.#c.rarely(() => {
-      if (node.ticks !== 0) {
-        f.get(this.#c.spent);
-        f.i32(node.ticks);
-        f.op(WASM.i32Sub);
-        f.set(this.#c.spent);
-      }
-      this.#c.exitAt(node.delta, EXIT.INTERPRET);
-    });
-    this.#c.charge(node.ticks, instructions);
-    if (!native) this.#interpreted(node);
-    else this.#native(node);
+    if (this.#isNative(node.delta)) this.#native(node);
+    else this.#interpreted(node);
   }
 
   /** One instruction by the interpreter, between a flush and a reload. */
@@ -279,6 +286,8 @@ class RegionCompiler {
     f.i32(node.delta);
     f.op(WASM.i32Add);
     f.set(this.#c.eip);
+    this.#c.settle();
+    this.#c.settled();
     this.#flush();
     f.i32(this.#c.context.interpreted(instruction));
     if (node.end.kind === "leave") {
@@ -314,8 +323,7 @@ class RegionCompiler {
       this.#c.accessed = false;
       this.#c.current = {
         instruction,
-        restTicks: node.ticks - ticks,
-        restInstructions: node.instructions.length - n,
+        ahead: this.#timing.ahead(node.delta) - ticks,
         flagsDead: flagsDeadAfter(node, n),
       };
       for (const op of lifted.ops) emitOp(this.#c, op);
@@ -323,13 +331,13 @@ class RegionCompiler {
         this.#c.f.i32(0);
         this.#c.f.set(this.#c.resume);
       }
+      const { end } = node;
+      if (end.kind === "indirect" && end.op.x === BRANCH.INDIRECT && n === node.instructions.length - 1) {
+        checkTarget(this.#c, end.op.a);
+      }
       ticks += lifted.ticks;
-      const rest = node.ticks - ticks;
-      const restInstructions = node.instructions.length - n - 1;
-      this.#after(instruction, () => {
-        this.#c.takeBack(rest, restInstructions);
-        this.#c.exitAt(instruction.delta + lifted.length, EXIT.LEFT);
-      });
+      this.#c.charge(lifted.ticks, 1);
+      this.#after(instruction, () => this.#c.exitAt(instruction.delta + lifted.length, EXIT.LEFT));
     }
     this.#end(node);
   }
@@ -407,7 +415,6 @@ class RegionCompiler {
   #indirect(node: RegionNode, op: MicroOp, next: number): void {
     const f = this.#c.f;
     const { instruction } = this.#c;
-    if (op.x === BRANCH.INDIRECT) checkTarget(this.#c, op.a);
     this.#c.read(op.a);
     f.set(this.#c.eip);
     if (op.x === BRANCH.RETURN) popReturn(this.#c);

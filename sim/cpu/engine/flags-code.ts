@@ -13,18 +13,20 @@ import { FunctionBody, WASM } from "./wasm.ts";
 export const MADE_BY = {
   /** They are in EFLAGS. */
   EFLAGS: 0,
-  /** result = a + b (+ carry). */
+  /** result = a + b. */
   ADD: 1,
-  /** result = a - b (- borrow). */
+  /** result = a - b. */
   SUB: 2,
   LOGIC: 3,
   /** As SUB, with a borrow: not a comparison of a and b. */
   SBB: 4,
+  /** As ADD, with a carry. */
+  ADC: 5,
   /** As ADD and SUB with b = 1, but CF is kept, in `carry`. */
-  INC: 5,
-  DEC: 6,
+  INC: 6,
+  DEC: 7,
   /** CF is `carry`, OF is the lowest bit of b. */
-  SHIFT: 7,
+  SHIFT: 8,
 } as const;
 
 export const flagsKind = (operation: number, shift: number): number => (operation << 5) | shift;
@@ -108,7 +110,7 @@ export function statusFunction(): FunctionBody {
     f.op(WASM.i32Or);
     f.set(locals.eflags);
   };
-  isOneOf(MADE_BY.ADD, MADE_BY.INC);
+  isOneOf(MADE_BY.ADD, MADE_BY.ADC, MADE_BY.INC);
   f.open(WASM.if);
   add(() => carryOfSum(f, locals));
   add(() => overflowFlag(f, () => overflowOfSum(f, locals)));
@@ -147,7 +149,7 @@ export function statusFunction(): FunctionBody {
   return f;
 }
 
-/** CF of a sum: the majority of a, b and the inverted result. */
+/** CF of a sum with a carry: the majority of a, b and the inverted result. */
 function carryOfSum(f: FunctionBody, l: FlagLocals): void {
   f.get(l.a);
   f.get(l.b);
@@ -164,6 +166,7 @@ function carryOfSum(f: FunctionBody, l: FlagLocals): void {
   f.op(WASM.i32ShrU);
 }
 
+/** CF of a difference with a borrow: the majority of the inverted a, b and the result. */
 function borrow(f: FunctionBody, l: FlagLocals): void {
   const notA = (): void => {
     f.get(l.a);
@@ -275,7 +278,8 @@ function positiveCondition(f: FunctionBody, l: FlagLocals, operation: number, na
       } else return false;
       return true;
     case MADE_BY.ADD:
-      if (name === "b") carryOfSum(f, l);
+    case MADE_BY.ADC:
+      if (name === "b") carryOf(f, l, operation);
       else if (name === "l" || name === "le") signedOf(f, l, name, () => overflowOfSum(f, l));
       else return false;
       return true;
@@ -381,18 +385,27 @@ export function conditionOfEflags(f: FunctionBody, eflags: number, condition: nu
   if ((condition & 1) !== 0) f.op(WASM.i32Eqz);
 }
 
-/** CF as 0 or 1 for flags of a known kind. */
-export function carryOf(f: FunctionBody, l: FlagLocals, kind: number): void {
-  switch (kind >> 5) {
+/** CF as 0 or 1 for flags that a known operation has made. */
+export function carryOf(f: FunctionBody, l: FlagLocals, operation: number): void {
+  switch (operation) {
     case MADE_BY.EFLAGS:
       f.get(l.eflags);
       f.i32(FLAG.CF);
       f.op(WASM.i32And);
       break;
     case MADE_BY.ADD:
+      f.get(l.result);
+      f.get(l.a);
+      f.op(WASM.i32LtU);
+      break;
+    case MADE_BY.ADC:
       carryOfSum(f, l);
       break;
     case MADE_BY.SUB:
+      f.get(l.a);
+      f.get(l.b);
+      f.op(WASM.i32LtU);
+      break;
     case MADE_BY.SBB:
       borrow(f, l);
       break;

@@ -14,7 +14,7 @@ export interface EngineLayout {
   readonly fetchTags: number;
   readonly fetchBases: number;
   readonly fetchBits: number;
-  /** Return stack: its top (f64) and its entries (f64); last targets: sources and targets (f64). */
+  /** Return stack: its top (i32) and its entries (i64); last targets: sources and targets (f64). */
   readonly returnTop: number;
   readonly returns: number;
   readonly returnEntries: number;

@@ -45,7 +45,7 @@ function translate(c: RegionCode, segment: number, bytes: number, write: boolean
     () => {
       f.get(c.linear);
       f.i32(access | (bytes << 8) | (later ? LATER_ACCESS : 0));
-      f.get(c.spent);
+      c.spentAhead();
       f.call(FUNCTION.translate);
       f.tee(c.host);
       f.i32(0);

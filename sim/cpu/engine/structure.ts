@@ -16,6 +16,8 @@ export type EdgeKind =
   | "leave";
 
 export interface Structure {
+  /** All nodes that can be reached, in reverse postorder. */
+  readonly order: readonly number[];
   isLoop(node: number): boolean;
   /** Merge nodes immediately dominated by a node, last in reverse postorder first. */
   merges(node: number): readonly number[];
@@ -49,6 +51,7 @@ export function structureOf(entry: number, successors: (node: number) => readonl
     merges.set(parent, [node, ...(merges.get(parent) ?? [])]);
   }
   return {
+    order,
     isLoop: (node) => loops.has(node),
     merges: (node) => merges.get(node) ?? [],
     edge(from, to) {

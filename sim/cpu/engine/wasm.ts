@@ -28,6 +28,7 @@ export const WASM = {
   i32Load8U: 0x2d,
   i32Load16U: 0x2f,
   i32Store: 0x36,
+  i64Store: 0x37,
   f64Store: 0x39,
   i32Store8: 0x3a,
   i32Store16: 0x3b,
