@@ -3,6 +3,7 @@
 // of an installed package, which holds dist/ as built), then hands over to the command line in cli/.
 
 import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 
 const setupScript = new URL("../scripts/setup.mjs", import.meta.url);
 
@@ -18,7 +19,8 @@ async function main() {
       return;
     }
   }
-  await import(new URL("../dist/start/main.js", import.meta.url).href);
+  const { load } = await import("./load.js");
+  await load(fileURLToPath(new URL("../dist/start/main.cjs", import.meta.url))).main();
 }
 
 await main();

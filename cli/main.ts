@@ -2,10 +2,14 @@
 import { hostEnvironment } from "./host.ts";
 import { ringlab } from "./ringlab.ts";
 
-// `ringlab table | head`: the reader has gone, and that is no failure.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(0);
-});
+export { hostEnvironment, ringlab };
 
-process.exitCode = await ringlab(process.argv.slice(2), hostEnvironment());
+/** What bin/ringlab.js calls. */
+export async function main(): Promise<void> {
+  // `ringlab table | head`: the reader has gone, and that is no failure.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(0);
+  });
+  process.exitCode = await ringlab(process.argv.slice(2), hostEnvironment());
+}

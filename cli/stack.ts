@@ -12,7 +12,7 @@ import { shown } from "../experiments/paths.ts";
 export function sourcePositions(stack: string): string {
   const maps = new Map<string, SourceMap | null>();
   return stack.replace(
-    /((?:file:\/\/)?\/[^\s()]+\.js):(\d+):(\d+)/g,
+    /((?:file:\/\/)?\/[^\s()]+\.c?js):(\d+):(\d+)/g,
     (found, file: string, line: string, column: string) => {
       const path = file.startsWith("file:") ? fileURLToPath(file) : file;
       if (!maps.has(path)) maps.set(path, mapOf(path));

@@ -23,8 +23,8 @@ export interface Executor {
 /** MB of JavaScript heap that a worker may have, beside its guest's memory; one that needs more dies, with its point. */
 const HEAP_LIMIT_MB = 512;
 
-/** The compiled worker, in one file with what it needs (scripts/bundle.mjs). */
-export const WORKER_FILE = join(ROOT, "dist", "start", "worker.js");
+/** Loads the compiled worker (worker.ts). */
+export const WORKER_FILE = join(ROOT, "bin", "worker.js");
 
 /** Worker threads that a suite uses when nothing is said: one for each processor. */
 export function defaultWorkers(): number {

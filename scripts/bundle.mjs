@@ -1,34 +1,39 @@
 // `node scripts/bundle.mjs FOLDER`: the command and its worker as a few files, for a quick start. What Node takes to find,
 // read and link three hundred modules one by one is longer than a nanobenchmark runs.
 //
-// Packages that are large or read files of their own stay where they are. The rest of dist/ is the same code module by module;
+// They are CommonJS, for bin/load.js. Packages with binaries or threads of their own stay where they are. The rest of dist/ is the same code module by module;
 // tests and benchmarks use that.
 
+import { mkdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const require = createRequire(import.meta.url);
-const external = [/^@resvg\//, /^piscina$/, /^vega/];
+const external = [/^@resvg\//, /^piscina$/];
 
-/**
- * iced-x86 is CommonJS of a megabyte, which `import` reads twice, once to guess its exports. They are known here.
- * Nothing is bundled of it: it finds its WebAssembly beside itself.
- */
+/** iced-x86 finds its WebAssembly beside itself: here that is where the package is. */
 const decoder = {
   name: "iced-x86",
-  resolveId: (source) => (source === "iced-x86" ? "\0iced-x86" : null),
-  load(id) {
-    if (id !== "\0iced-x86") return null;
-    const names = Object.keys(require("iced-x86")).filter((name) => /^[A-Z]/.test(name));
-    return [
-      `import { createRequire } from "node:module";`,
-      `const iced = createRequire(import.meta.url)("iced-x86");`,
-      ...names.map((name) => `export const ${name} = iced.${name};`),
-    ].join("\n");
+  transform(code, id) {
+    if (!/[\\/]iced_x86\.js$/.test(id)) return null;
+    const beside = "require('path').join(__dirname, 'iced_x86_bg.wasm')";
+    if (!code.includes(beside)) throw new Error("iced-x86: where does it read its WebAssembly?");
+    const there = "require('path').join(require.resolve('iced-x86'), '..', 'iced_x86_bg.wasm')";
+    return { code: code.replace(beside, there), map: { mappings: "" } };
   },
+};
+
+/** vega-canvas looks for a package that draws on bitmaps, and waits for the answer; our figures are SVG, and texts are measured by us. */
+const canvas = {
+  name: "vega-canvas",
+  resolveId: (source, importer) =>
+    source === "vega-canvas"
+      ? createRequire(importer)
+          .resolve(source)
+          .replace(/node\.js$/, "browser.js")
+      : null,
 };
 
 /**
@@ -56,11 +61,26 @@ const bundle = await rolldown({
   input: { main: "cli/main.ts", worker: "experiments/worker.ts" },
   platform: "node",
   external,
-  plugins: [decoder, textWidth],
+  plugins: [decoder, canvas, textWidth],
+  // yargs resolves configuration files with it, which we have not.
+  checks: { emptyImportMeta: false },
 });
-await bundle.write({
-  dir: join(process.argv[2], "start"),
-  format: "esm",
+const { output } = await bundle.generate({
+  format: "cjs",
   sourcemap: true,
-  chunkFileNames: "[name].js",
+  entryFileNames: "[name].cjs",
+  chunkFileNames: "[name].cjs",
+  // Memory that is read is memory that is paid for.
+  comments: { legal: true, annotation: false, jsdoc: false },
 });
+
+/** As a function of what a module of CommonJS may use, in ASCII: such a file is neither copied nor decoded when it is loaded. */
+const asFunction = (code) => `(function (exports, require, module, __filename, __dirname) {${escaped(code)}\n})`;
+const escaped = (code) =>
+  code.replace(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+const folder = join(process.argv[2], "start");
+mkdirSync(folder, { recursive: true });
+for (const file of output) {
+  writeFileSync(join(folder, file.fileName), file.type === "chunk" ? asFunction(file.code) : file.source);
+}

@@ -24,7 +24,13 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const at = (...parts) => join(root, ...parts);
 
 const sourceFolders = ["sim", "experiments", "cli", "bench", "types"];
-const buildInputs = ["package-lock.json", "tsconfig.json", "scripts/bundle.mjs"];
+const buildInputs = [
+  "package-lock.json",
+  "tsconfig.json",
+  "scripts/bundle.mjs",
+  "scripts/keep-code.mjs",
+  "bin/load.js",
+];
 const packageStamp = at("node_modules", ".ringlab-packages");
 const buildStamp = at("dist", ".ringlab-build");
 const readyStamp = at(".cache", "ready");
@@ -62,7 +68,7 @@ function appearance() {
   return hashOf(
     paths.map((path) => {
       const { size, ctimeMs } = statSync(path, { throwIfNoEntry: false }) ?? { size: -1, ctimeMs: 0 };
-      return `${process.platform}-${process.arch} ${path} ${size} ${ctimeMs}`;
+      return `${process.platform}-${process.arch} ${process.versions.v8} ${path} ${size} ${ctimeMs}`;
     }),
   );
 }
@@ -103,7 +109,8 @@ function installPackages() {
 // --- compiled code ---
 
 function sourceHash() {
-  const parts = buildInputs.map((path) => readFileSync(at(path)));
+  // Another V8 does not take the code that is kept (bin/load.js).
+  const parts = [process.versions.v8, ...buildInputs.map((path) => readFileSync(at(path)))];
   for (const path of sourceFiles()) parts.push(relative(root, path), readFileSync(path));
   return hashOf(parts);
 }
@@ -123,6 +130,7 @@ function build(hash) {
     node([tsc, "-p", at("tsconfig.json"), "--outDir", fresh]);
     if (!existsSync(fresh)) throw new SetupError(`compiling wrote nothing: is there no source in ${sourceFolders}?`);
     node([at("scripts", "bundle.mjs"), fresh]);
+    node([at("scripts", "keep-code.mjs"), fresh]);
     replaceTree(fresh, at("dist"));
     writeFileSync(buildStamp, hash);
   } finally {

@@ -54,9 +54,15 @@ beforeEach(() => {
     `import { appendFileSync } from "node:fs";
      appendFileSync(new URL("./npm-calls", import.meta.url), process.argv.slice(2).join(" ") + "\\n");\n`,
   );
-  write("cli/main.ts", `import { greeting } from "./greeting.ts";\nconsole.log(greeting);\n`);
+  write(
+    "cli/main.ts",
+    `import { greeting } from "./greeting.ts";
+     export const main = () => console.log(greeting);
+     export const ringlab = () => 0;
+     export const hostEnvironment = () => ({});\n`,
+  );
   write("cli/greeting.ts", `export const greeting: string = "hello";\n`);
-  write("experiments/worker.ts", "export const worker = 1;\n");
+  write("experiments/worker.ts", "export const work = () => 1;\n");
 });
 afterEach(() => rmSync(project, { recursive: true, force: true }));
 

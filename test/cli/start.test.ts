@@ -1,9 +1,12 @@
 // What a quick start rests on: which files a command reads before it does anything. How long that takes is measured by
 // `npm run bench`; here it is what must not creep in.
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
-import { join } from "node:path";
-import { expect, test } from "vitest";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sourcePositions } from "../../cli/stack.ts";
 import { ROOT } from "../../experiments/paths.ts";
 
@@ -16,7 +19,8 @@ function reads(file: string): { readonly own: Set<string>; readonly others: Set<
   const visit = (name: string) => {
     if (own.has(name)) return;
     own.add(name);
-    for (const [, source] of readFileSync(join(start, name), "utf8").matchAll(/^import .*?"([^"]+)";$/gm)) {
+    const text = readFileSync(join(start, name), "utf8").replace(/^\(function \(.*?\) \{/, "");
+    for (const [, source] of text.matchAll(/^(?:(?:const|let) \w+ = )?require\("([^"]+)"\);$/gm)) {
       if (source?.startsWith("./")) visit(source.slice(2));
       else if (!isBuiltin(source as string)) others.add(source as string);
     }
@@ -32,17 +36,18 @@ const packagesIn = (file: string): readonly string[] => {
 };
 
 test("--help reads the command line and yargs, and nothing of the simulator", () => {
-  const { own, others } = reads("main.js");
+  const { own, others } = reads("main.cjs");
   expect([...others]).toEqual([]);
   const packages = [...own].flatMap(packagesIn);
   expect(packages).toContain("yargs");
   expect(packages.filter((name) => /^(zod|yaml|iced-x86|vega|csv)/.test(name))).toEqual([]);
+  expect(own).toContain("exit-codes.cjs");
   const bytes = [...own].reduce((sum, name) => sum + statSync(join(start, name)).size, 0);
   expect(bytes).toBeLessThan(400_000);
 });
 
 test("to boot a guest neither schemas nor YAML nor figures are read", () => {
-  for (const file of ["boot.js", "session.js"]) {
+  for (const file of ["boot.cjs", "session.cjs"]) {
     const { own, others } = reads(file);
     expect([...others], file).toEqual([]);
     expect(
@@ -53,13 +58,68 @@ test("to boot a guest neither schemas nor YAML nor figures are read", () => {
 });
 
 test("a position in compiled code is said as that of its source", () => {
-  const lines = readFileSync(join(start, "main.js"), "utf8").split("\n");
+  const lines = readFileSync(join(start, "main.cjs"), "utf8").split("\n");
   const line = lines.findIndex((text) => text.includes("a bug of ringlab, please report it")) + 1;
-  const stack = `Error: gone\n    at report (file://${join(start, "main.js")}:${line}:2)\n    at node:internal:1:1`;
+  const stack = `Error: gone\n    at report (file://${join(start, "main.cjs")}:${line}:2)\n    at node:internal:1:1`;
   expect(sourcePositions(stack)).toMatch(/at report \(.*cli\/ringlab\.ts:\d+:\d+\)\n {4}at node:internal:1:1$/);
 });
 
 test("a position without a map stays as it is", () => {
   expect(existsSync("/nowhere/a.js.map")).toBe(false);
   expect(sourcePositions("at /nowhere/a.js:1:2")).toBe("at /nowhere/a.js:1:2");
+});
+
+describe("code that V8 compiled before", () => {
+  interface Loader {
+    load(path: string): { readonly answer: number };
+    keepCode(): void;
+    loadedFiles(): readonly { readonly path: string; readonly taken: boolean | undefined }[];
+  }
+  let loader: Loader;
+  let folder: string;
+  const taken = (name: string) => loader.loadedFiles().find(({ path }) => path === join(folder, name))?.taken;
+  const write = (name: string, answer: number) =>
+    writeFileSync(join(folder, name), `(function (exports) {exports.answer = ${answer};\n})`);
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "ringlab-load-"));
+    loader = (await import(pathToFileURL(join(ROOT, "bin", "load.js")).href)) as Loader;
+    write("a.cjs", 1);
+    expect(loader.load(join(folder, "a.cjs")).answer).toBe(1);
+    loader.keepCode();
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  test("is taken with the source that it was made of", () => {
+    expect(taken("a.cjs")).toBeUndefined();
+    cpSync(join(folder, "a.cjs"), join(folder, "copy.cjs"));
+    cpSync(join(folder, "a.code"), join(folder, "copy.code"));
+    expect(loader.load(join(folder, "copy.cjs")).answer).toBe(1);
+    expect(taken("copy.cjs")).toBe(true);
+  });
+
+  test("is not taken with another source of the same length, nor when it is spoiled", () => {
+    write("other.cjs", 2);
+    cpSync(join(folder, "a.code"), join(folder, "other.code"));
+    expect(loader.load(join(folder, "other.cjs")).answer).toBe(2);
+    expect(taken("other.cjs")).toBeUndefined();
+
+    write("spoiled.cjs", 1);
+    writeFileSync(join(folder, "spoiled.code"), readFileSync(join(folder, "a.code")).fill(0, 32));
+    expect(loader.load(join(folder, "spoiled.cjs")).answer).toBe(1);
+    expect(taken("spoiled.cjs")).toBe(false);
+  });
+
+  test("is there for whatever a boot loads, and V8 takes it", () => {
+    const script = `
+      import { load, loadedFiles } from ${JSON.stringify(pathToFileURL(join(ROOT, "bin", "load.js")).href)};
+      const { ringlab, hostEnvironment } = load(${JSON.stringify(join(start, "main.cjs"))});
+      const status = await ringlab(["boot", "in"], { ...hostEnvironment(), out() {}, err() {} });
+      console.log(JSON.stringify({ status, files: loadedFiles() }));`;
+    const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
+    const { status, files } = JSON.parse(stdout) as { status: number; files: ReturnType<Loader["loadedFiles"]> };
+    expect(status).toBe(0);
+    expect(files.map(({ path }) => basename(path))).toEqual(expect.arrayContaining(["main.cjs", "session.cjs"]));
+    expect(files.filter((file) => file.taken !== true)).toEqual([]);
+  });
 });

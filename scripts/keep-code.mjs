@@ -1,0 +1,38 @@
+// `node scripts/keep-code.mjs FOLDER`: runs usual commands with the files in FOLDER/start, and keeps what V8 compiled for that
+// beside them (bin/load.js). What a command does not use is compiled when it is needed.
+
+import { rmSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { keepCode, load } from "../bin/load.js";
+
+const folder = resolve(process.argv[2]);
+const runs = join(folder, "runs");
+
+const COMMANDS = [
+  ["--help"],
+  ["list"],
+  ["boot", "in"],
+  ["explain", "in", "-t", "vtx"],
+  // one of two techniques, in two figures
+  ["run", "in", "--no-cache", "--out", join(runs, "in")],
+  ["table", join(runs, "in")],
+];
+
+// V8 gives up code that has not been used for a while. The flag is part of what a reader compares: it is as before in the end.
+setFlagsFromString("--no-flush-bytecode");
+const { ringlab, hostEnvironment } = load(join(folder, "start", "main.cjs"));
+const { work } = load(join(folder, "start", "worker.cjs"));
+const memory = new Int32Array(new SharedArrayBuffer(4));
+const environment = {
+  ...hostEnvironment(),
+  ...{ out() {}, err() {}, isTerminal: false, runs },
+  executor: async () => ({ width: 1, run: async (task) => work({ task, memory }), close: async () => {} }),
+};
+for (const command of COMMANDS) {
+  const status = await ringlab(command, environment);
+  if (status !== 0) throw new Error(`ringlab ${command.join(" ")}: status ${status}`);
+}
+rmSync(runs, { recursive: true, force: true });
+setFlagsFromString("--flush-bytecode");
+keepCode();
