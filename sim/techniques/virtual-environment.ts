@@ -9,9 +9,9 @@ import { ACCESS, type Environment, FLUSH, type Intercepts, type VmxInstructions 
 import { addressAbilities, type CostName, type Profile } from "../cpu/profiles/profile.ts";
 import { CELL, type CpuState, CR0, CR4, EFER, FLAG, OUTCOME, raise, raisePageFault, VECTOR } from "../cpu/state.ts";
 import { dataBreakpoints, portBreakpoints } from "../cpu/system/breakpoints.ts";
-import { PAGE_SIZE, pageBase, pageOffset } from "../memory/address.ts";
-import { PAGING_32, PAGING_PAE, type Tables, tablesOf } from "../memory/page-tables.ts";
-import { FIRST_STAGE_REASONS, WALK_OUTCOME, type WalkContext, WalkResult, walk } from "../memory/walk.ts";
+import { addressBits, PAGE_SIZE, pageBase, pageOffset } from "../memory/address.ts";
+import { type Level, PAGING_32, PAGING_PAE, type Tables, tablesOf } from "../memory/page-tables.ts";
+import { entryTarget, FIRST_STAGE_REASONS, WALK_OUTCOME, type WalkContext, WalkResult, walk } from "../memory/walk.ts";
 
 /** What the environment asks of the monitor that emulates. Guest-physical addresses; the monitor charges. */
 export interface EmulationHost {
@@ -93,16 +93,21 @@ export class VirtualEnvironment implements Environment {
     ];
   }
 
+  /** The guest's tables as its control registers have them read; null without paging. */
+  get tables(): Tables | null {
+    const state = this.#state;
+    if ((state.cr0 & CR0.PG) === 0) return null;
+    if ((state.cr4 & CR4.PAE) !== 0) return this.#paeTables[(state.get(CELL.efer) & EFER.NXE) !== 0 ? 1 : 0];
+    return this.#tables[(state.cr4 & CR4.PSE) === 0 ? 0 : 1];
+  }
+
   /** Guest-physical address of a linear one, or -1 with #PF signalled. */
   translate(linear: number, access: number): number {
-    const state = this.#state;
-    if ((state.cr0 & CR0.PG) === 0) return linear;
-    const pae = (state.cr4 & CR4.PAE) !== 0;
-    const nxe = pae && (state.get(CELL.efer) & EFER.NXE) !== 0;
-    const tables = pae ? this.#paeTables[nxe ? 1 : 0] : this.#tables[(state.cr4 & CR4.PSE) === 0 ? 0 : 1];
-    const result = walk(tables, this.#context(pae, nxe), linear, access & 7);
+    const { tables } = this;
+    if (tables === null) return linear;
+    const result = walk(tables, this.#context(tables), linear, access & 7);
     if (result.outcome !== WALK_OUTCOME.TRANSLATED) {
-      raisePageFault(state, linear, result.errorCode);
+      raisePageFault(this.#state, linear, result.errorCode);
       return -1;
     }
     return result.pageBase + (linear % 2 ** result.pageShift);
@@ -117,7 +122,31 @@ export class VirtualEnvironment implements Environment {
     return address;
   }
 
-  #context(pae: boolean, nxe: boolean): WalkContext {
+  /** Words of the directory entry that the last walk has used: the last level but one of `tables`. */
+  get walkedDirectory(): readonly [low: number, high: number] {
+    const level = (this.tables as Tables).levels.length - 2;
+    return [this.#result.entryLow[level] as number, this.#result.entryHigh[level] as number];
+  }
+
+  /** Words of the entry over `linear` of the directory, read as a level of a walk is; not present: [0, 0]. Only with paging. */
+  directoryEntry(linear: number): readonly [low: number, high: number] {
+    const tables = this.tables as Tables;
+    const { levels, entryBytes, bits } = tables;
+    const { root, pdptes } = this.#context(tables);
+    const level = levels[levels.length - 2] as Level;
+    let directory = root;
+    if (pdptes !== undefined) {
+      const [low, high] = pdptes[linear >>> 30] as readonly [number, number];
+      if ((low & bits.present) === 0) return [0, 0];
+      directory = entryTarget(levels[0] as Level, low, high);
+    }
+    const address = directory + addressBits(linear, level.indexLow, level.indexBits) * entryBytes;
+    const low = this.#host.readEntry(address);
+    return (low & bits.present) === 0 ? [0, 0] : [low, entryBytes === 8 ? this.#host.readGuest(address + 4, 4) : 0];
+  }
+
+  #context({ format, executeDisable }: Tables): WalkContext {
+    const pae = format === PAGING_PAE;
     const state = this.#state;
     const { cr0, cr4 } = state;
     const cr3 = state.get(CELL.cr3);
@@ -129,7 +158,7 @@ export class VirtualEnvironment implements Environment {
       root: pageBase(cr3),
       writeProtect: (cr0 & CR0.WP) !== 0,
       globalPages: (cr4 & CR4.PGE) !== 0,
-      fetchInErrorCode: nxe,
+      fetchInErrorCode: executeDisable !== 0,
       ...(pae ? { pdptes: state.pdptes() } : {}),
       memory: {
         // The second word of an entry comes with the first.

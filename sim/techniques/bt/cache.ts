@@ -65,6 +65,8 @@ export interface TranslationCacheParts {
   readonly options: BtParameters;
   /** Told when a guest-physical page begins or ends to be the source of translations. */
   readonly onSource?: (page: number, isSource: boolean) => void;
+  /** Told when nothing leads to a unit any more; not when all of them are flushed. */
+  readonly onDetached?: (unit: Unit) => void;
 }
 
 /** Units of one kind of code, by EIP; those that are not attached apart. */
@@ -108,6 +110,7 @@ export class TranslationCache {
   readonly #port: CachePort;
   readonly #options: BtParameters;
   readonly #source: SourceIndex<Unit>;
+  readonly #onDetached: (unit: Unit) => void;
   /** What the cache holds when no unit is armed. */
   readonly #image: Uint8Array;
   #units: Unit[] = [];
@@ -119,8 +122,9 @@ export class TranslationCache {
   readonly #current: (CodeContext | null)[] = [null, null];
   readonly #filled: Map<number, Unit>[] = [new Map(), new Map()];
 
-  constructor({ port, options, onSource }: TranslationCacheParts) {
+  constructor({ port, options, onSource, onDetached }: TranslationCacheParts) {
     this.#port = port;
+    this.#onDetached = onDetached ?? (() => undefined);
     this.#options = options;
     this.#image = new Uint8Array(cacheBytes(options));
     this.classes = new Uint8Array(this.#image.length);
@@ -360,6 +364,7 @@ export class TranslationCache {
       this.#empty(offset);
     }
     unit.entries.clear();
+    this.#onDetached(unit);
   }
 
   /** A unit at `eip` that was detached, and whose source is where it was: `frameOf` tells the guest-physical page. */

@@ -28,7 +28,7 @@ import { Adaptation, type FaultKind, type SavedAdaptation } from "./adaptation.t
 import { type SavedCache, TranslationCache, type Unit } from "./cache.ts";
 import { CACHE_BASE, DATA } from "./layout.ts";
 import type { BtParameters } from "./parameters.ts";
-import { SourcePages } from "./source-pages.ts";
+import { type SavedSource, SourcePages } from "./source-pages.ts";
 import { type CallOut, CODE_CLASSES, type CodeContext, repair, sameContext } from "./translation.ts";
 import { Translator } from "./translator.ts";
 import { VirtualData } from "./virtual-data.ts";
@@ -46,7 +46,7 @@ interface Unfinished {
 
 interface SavedTranslation {
   readonly cache: SavedCache;
-  readonly source: ReturnType<SourcePages["save"]>;
+  readonly source: SavedSource;
   readonly adaptation: SavedAdaptation;
   readonly begun: boolean;
   /** Units by number; -1 for none. */
@@ -87,7 +87,7 @@ export class BinaryTranslation implements KernelTranslator {
   #begun = false;
 
   constructor(parts: TranslatorParts, options: BtParameters) {
-    const { core, ledger, memory, region, port, env, shadow } = parts;
+    const { core, guestMemory, ledger, memory, region, port, env, shadow } = parts;
     this.#parts = parts;
     this.#options = options;
     this.#translator = new Translator(core.env.profile, options);
@@ -330,6 +330,7 @@ export class BinaryTranslation implements KernelTranslator {
   // ---- what happens meanwhile ----
 
   wrote(address: number, bytes: number): void {
+    this.#source.wrote(address, bytes);
     if (!this.#cache.isSource(pageNumber(address))) return;
     this.#unfinished.codeWritten = true;
     for (let n = this.#cache.invalidate(address, bytes); n > 0; n--) this.#parts.guestMemory.do("unit-drop");
