@@ -31,8 +31,9 @@ export type BlockKind = "code" | "undefined" | "too-long" | "unmodelled";
  * Who changes the class of a byte writes the byte after that, so that what was lifted from it is dropped.
  */
 export interface CodeClasses {
-  /** Host-physical address of the first byte. */
+  /** Host-physical and linear address of the first byte. */
   readonly first: number;
+  readonly linear: number;
   /** For each byte an index into `accounts`. */
   readonly classes: Uint8Array;
   /** What a class is charged to, for code that runs at CPL 0 to 2 and at CPL 3. */
@@ -161,12 +162,19 @@ export class CodeCache {
 
   /** What the instruction at a physical address is charged to. */
   accountOf(physical: number, mode: BlockMode): Account {
+    return this.#accountAt(physical - (this.classes?.first ?? 0), mode.user) ?? mode.account;
+  }
+
+  /** The same of one at a linear address of code with classes; undefined for other code. */
+  accountOfLinear(linear: number, user: boolean): Account | undefined {
+    return this.#accountAt(linear - (this.classes?.linear ?? 0), user);
+  }
+
+  #accountAt(offset: number, user: boolean): Account | undefined {
     const { classes } = this;
-    if (classes === null || physical < classes.first) return mode.account;
-    const index = classes.classes[physical - classes.first];
-    const account = index === undefined ? undefined : classes.accounts[index];
-    if (account === undefined) return mode.account;
-    return mode.user ? account.user : account.kernel;
+    const index = classes?.classes[offset];
+    const account = index === undefined ? undefined : classes?.accounts[index];
+    return user ? account?.user : account?.kernel;
   }
 
   /** Takes a block that is dropped out of the cache of lookups. */

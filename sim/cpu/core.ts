@@ -201,6 +201,11 @@ export class Core {
     const policy = parts.engine ?? null;
     this.env.bulk = policy !== null;
     this.code = new CodeCache(memory, profile, parts.maxBlock, policy === null);
+    this.env.accountOfString = () => {
+      const { current } = this.accounts;
+      const linear = (this.state.segmentBase(SEG.cs) + this.state.eip) >>> 0;
+      return this.code.accountOfLinear(linear, current === this.#user) ?? current.instructions;
+    };
     memory.onCodeWrite = (address, bytes) => {
       if (this.code.invalidate(address, bytes)) this.env.attention();
     };

@@ -2,7 +2,7 @@
  * The environment of the physical core: memory through the modelled MMU, ports on the machine's bus, prices of the
  * profile, charged to the domain that runs.
  */
-import type { Ledger } from "../ledger.ts";
+import type { Account, Ledger } from "../ledger.ts";
 import type { PhysicalMemory } from "../memory/physical.ts";
 import type { Observer } from "../observer.ts";
 import { type Accounts, activityOf } from "./accounts.ts";
@@ -33,6 +33,8 @@ export class PhysicalEnvironment implements Environment {
   monitorPresent = false;
   /** Iterations of string instructions may be done many at once. Never changes a result. */
   bulk = false;
+  /** What the string instruction at EIP is charged to, which its block's account is not at hand for; set once by the core. */
+  accountOfString: () => Account;
   /** Looks for I/O breakpoints; null while there are none. */
   onPort: ((port: number, bytes: number) => void) | null = null;
   /** Devices' deadlines may have moved since the core last asked for them. */
@@ -54,6 +56,7 @@ export class PhysicalEnvironment implements Environment {
     this.#bus = parts.bus;
     this.#ledger = parts.ledger;
     this.#accounts = parts.accounts;
+    this.accountOfString = () => parts.accounts.current.instructions;
     this.#ticks = costTicks(parts.profile);
     this.#strings = new BulkStrings(parts.memory, parts.mmu, parts.ledger.clock, this.#ticks.stringIteration);
   }
@@ -122,9 +125,13 @@ export class PhysicalEnvironment implements Environment {
   }
 
   charge(cost: CostName): void {
-    const accounts =
-      cost === "vmexit" && this.monitorPresent ? this.#accounts.byDomain.monitor : this.#accounts.current;
-    this.#ledger.charge(accounts[activityOf(cost)], this.#ticks[cost], cost);
+    this.#ledger.charge(this.#accountFor(cost), this.#ticks[cost], cost);
+  }
+
+  #accountFor(cost: CostName): Account {
+    if (cost === "stringStart" || cost === "stringIteration") return this.accountOfString();
+    const ofMonitor = cost === "vmexit" && this.monitorPresent;
+    return (ofMonitor ? this.#accounts.byDomain.monitor : this.#accounts.current)[activityOf(cost)];
   }
 
   apicBaseChanged(): void {
@@ -178,7 +185,7 @@ export class PhysicalEnvironment implements Environment {
 
   #iterations(count: number): number {
     if (count > 0) {
-      this.#ledger.charge(this.#accounts.current.instructions, count * this.#ticks.stringIteration, "stringIteration");
+      this.#ledger.charge(this.accountOfString(), count * this.#ticks.stringIteration, "stringIteration");
     }
     return count;
   }

@@ -1,8 +1,9 @@
 // Lifted code is never stale, whoever writes, and a write drops no more than the blocks whose bytes it changes.
 import { describe, expect, test } from "vitest";
+import { TICKS_PER_CYCLE } from "../../sim/clock.ts";
 import { CELL, GPR } from "../../sim/cpu/state.ts";
 import { CODE_GRANULE_BYTES } from "../../sim/memory/physical.ts";
-import { AT, Rig } from "./rig.ts";
+import { AT, cheapProfile, Rig } from "./rig.ts";
 
 const CAPS = [1, 2, 5, 64];
 
@@ -217,6 +218,7 @@ describe("code with classes", () => {
     const [copied, inline] = [account("copied"), account("inline")];
     rig.core.code.classes = {
       first: AT.code,
+      linear: AT.code,
       classes: Uint8Array.of(0, 1, 1, 1, 2, 2, 0),
       accounts: [
         { kernel: copied, user: copied },
@@ -227,5 +229,24 @@ describe("code with classes", () => {
     // A class without an account, and what lies behind the map, is charged as ever.
     expect([copied, inline].map((each) => rig.ledger.retired(each))).toEqual([2, 3]);
     expect(rig.ledger.retired(rig.core.accounts.byDomain["guest-kernel"].instructions)).toBe(2);
+  });
+
+  test.each([false, true])("charges iterations of a string instruction to its account (in bulk: %s)", (bulk) => {
+    // MOV ECX, 32; MOV EDI, 20000h; REP STOSD; HLT
+    const rig = new Rig({ profile: cheapProfile({ stringStart: 7, stringIteration: 5 }) });
+    rig.code("b9 20 00 00 00 bf 00 00 02 00 f3 ab f4");
+    rig.core.env.bulk = bulk;
+    const copied = rig.ledger.account("monitor", "copied");
+    rig.core.code.classes = {
+      first: AT.code,
+      linear: AT.code,
+      classes: Uint8Array.of(...new Array(10).fill(1), 0, 0, 1),
+      accounts: [{ kernel: copied, user: copied }],
+    };
+    rig.run();
+    expect(rig.ledger.totals().find(({ activity }) => activity === "copied")).toMatchObject({
+      ticks: (7 + 32 * 5) * TICKS_PER_CYCLE,
+      retired: 1,
+    });
   });
 });

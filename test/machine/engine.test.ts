@@ -127,6 +127,7 @@ test("a region charges each instruction to the account of its byte", () => {
       const accounts = ["copied", "inline"].map((name) => ledger.account("monitor", name));
       core.code.classes = {
         first: CODE_BASE,
+        linear: CODE_BASE,
         classes: Uint8Array.from(code, (_, n) => (n * 7 + (n >> 3)) % 3),
         accounts: accounts.map((account) => ({ kernel: account, user: account })),
       };

@@ -102,13 +102,21 @@ export class BinaryTranslation implements KernelTranslator {
         if (isSource) shadow.watch(page);
         else shadow.unwatch(page);
       },
+      onDetached: (unit) => this.#source.remove(unit),
     });
     this.#data = new VirtualData(memory, port, region.host(REGION_PAGE.data));
-    this.#source = new SourcePages(env, this.#cache);
+    this.#source = new SourcePages({
+      env,
+      detach: (unit) => this.#cache.detach(unit),
+      isRam: (guestPage) => guestMemory.hostFrame(guestPage) >= 0,
+      watch: (guestPage) => shadow.watch(guestPage),
+      unwatch: (guestPage) => shadow.unwatch(guestPage),
+    });
     this.#adaptation = new Adaptation(options.adaptation);
     this.#translating = ledger.account("monitor", "service:translate");
     core.code.classes = {
       first,
+      linear: CACHE_BASE,
       classes: this.#cache.classes,
       accounts: CODE_CLASSES.map((name) => ({
         kernel: ledger.account("guest-kernel", name),
