@@ -199,6 +199,20 @@ export class LocalApic implements Timed {
     this.#ticksLost = data.ticksLost;
   }
 
+  /** The task-priority register. */
+  get taskPriority(): number {
+    return this.#tpr;
+  }
+
+  set taskPriority(value: number) {
+    this.#tpr = value & 0xff;
+  }
+
+  /** Whether any interrupt is requested and not in service yet, delivered soon or held back by a priority. */
+  get requested(): boolean {
+    return highest(this.#irr) >= 0;
+  }
+
   /** Processor priority: the higher class of TPR and the vector in service (SDM vol. 3, 11.8.3.1). */
   get ppr(): number {
     const serving = Math.max(0, highest(this.#isr));

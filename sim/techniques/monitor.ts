@@ -6,10 +6,13 @@ import type { Timed } from "../clock.ts";
 import type { Bus } from "../cpu/bus.ts";
 import type { SavedState } from "../cpu/state.ts";
 import type { DmaPort } from "../devices/dma.ts";
+import type { LocalApic } from "../devices/lapic.ts";
 import type { ExitStatistics, RunEnd } from "../result.ts";
 
 /** The virtual machine's devices, as its monitor has them. */
-export type VirtualBoard = Bus & Timed;
+export interface VirtualBoard extends Bus, Timed {
+  readonly apic: Pick<LocalApic, "taskPriority" | "requested">;
+}
 
 /** Limits of one call of `run`. */
 export interface TechniqueLimits {

@@ -128,6 +128,11 @@ export class VirtualEnvironment implements Environment {
     return [this.#result.entryLow[level] as number, this.#result.entryHigh[level] as number];
   }
 
+  /** Whether the last walk left A and D as they were, and for a write used only entries with R/W, whatever CR0.WP is. */
+  walkedAsIs(write: boolean): boolean {
+    return this.#result.updates === 0 && (!write || this.#result.writable);
+  }
+
   /** Words of the entry over `linear` of the directory, read as a level of a walk is; not present: [0, 0]. Only with paging. */
   directoryEntry(linear: number): readonly [low: number, high: number] {
     const tables = this.tables as Tables;

@@ -11,7 +11,7 @@ describe("an instruction", () => {
     expect(adaptation.faulted(0x1000, "mmio")).toBe(true);
     expect(adaptation.form(0x1000)).toBe("call-out");
     expect(adaptation.form(0x1004)).toBeUndefined();
-    expect(adaptation.counters()).toMatchObject({ "bt.faults.mmio": 3, "bt.adapted": 1 });
+    expect(adaptation.counters(0)).toMatchObject({ "bt.faults.mmio": 3, "bt.adapted": 1 });
   });
 
   test("is itself again when its call-out has been of no use for long enough, and may be adapted again", () => {
@@ -23,14 +23,14 @@ describe("an instruction", () => {
     while (!adaptation.executed(0x1000, false)) harmless++;
     expect(harmless).toBeGreaterThan(4);
     expect(adaptation.form(0x1000)).toBeUndefined();
-    expect(adaptation.counters()).toMatchObject({ "bt.faults-eliminated.pte-trace": 1, "bt.reverted": 1 });
+    expect(adaptation.counters(0)).toMatchObject({ "bt.faults-eliminated.pte-trace": 1, "bt.reverted": 1 });
     expect(fault()).toBe(false);
   });
 
   test("is left alone where adaptation is taken away", () => {
     const adaptation = new Adaptation(false);
     for (let n = 0; n < 10; n++) expect(adaptation.faulted(0x1000, "pte-trace")).toBe(false);
-    expect(adaptation.counters()).toMatchObject({ "bt.faults.pte-trace": 10 });
+    expect(adaptation.counters(0)).toMatchObject({ "bt.faults.pte-trace": 10 });
   });
 });
 

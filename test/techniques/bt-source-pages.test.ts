@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { profileNamed } from "../../sim/cpu/profiles/catalogue.ts";
 import { CELL, CpuState, CR0, CR4 } from "../../sim/cpu/state.ts";
 import type { Unit } from "../../sim/techniques/bt/cache.ts";
-import { SourcePages } from "../../sim/techniques/bt/source-pages.ts";
+import { fetchAccess, SourcePages } from "../../sim/techniques/bt/source-pages.ts";
 import { type EmulationHost, VirtualEnvironment } from "../../sim/techniques/virtual-environment.ts";
 import { PENTIUM4 } from "../machine/rig.ts";
 
@@ -47,8 +47,12 @@ function make(): SourcePages {
 
 /** A unit of a linear page, which is its name. */
 function unit(linear: number, cpl: 0 | 3 = 0): Unit {
-  const frames = [source.find(linear, cpl === 3)];
-  return { address: linear, frames, translation: { source: [linear * 4096, 4], context: { cpl } } } as unknown as Unit;
+  const frames = [source.find(linear, fetchAccess(cpl))];
+  return {
+    address: linear,
+    frames,
+    translation: { source: [linear * 4096, 4], context: { cpl }, operands: [] },
+  } as unknown as Unit;
 }
 
 /** The guest stores a word. */
@@ -199,7 +203,11 @@ test("what is known of pages is saved", () => {
   const units = Array.from({ length: 16 }, (_, page) => {
     const frames = [0x100 + page];
     const context = { cpl: 0 };
-    return { address: 0x400 + page, frames, translation: { source: [(0x400 + page) * 4096, 4], context } };
+    return {
+      address: 0x400 + page,
+      frames,
+      translation: { source: [(0x400 + page) * 4096, 4], context, operands: [] },
+    };
   }) as unknown as Unit[];
   const saved = structuredClone(source.save());
   const expected = load(PLACE.other);

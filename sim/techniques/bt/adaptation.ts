@@ -1,7 +1,7 @@
 /**
  * Adaptive translation (Adams and Agesen, section 4): an instruction that keeps faulting, because it stores to a traced page or
- * reaches a memory-mapped device, is translated into a call-out, which costs less than the fault; when it has been harmless
- * for a while it becomes itself again. What each instruction has done is kept by its linear address.
+ * reaches a memory-mapped device, is translated into a call-out, which costs less than the fault, or, if the device is the
+ * task-priority register, into an access to the monitor's copy of it; when it has been harmless for a while it becomes itself again. What each instruction has done is kept by its linear address.
  */
 import type { Form } from "./translator.ts";
 
@@ -16,6 +16,8 @@ interface Known {
   faults: number;
   /** Null: translated as usual. */
   adapted: FaultKind | null;
+  /** The device was the task-priority register, the last time that it faulted. */
+  taskPriority: boolean;
   harmless: number;
 }
 
@@ -34,16 +36,19 @@ export class Adaptation {
   }
 
   form(linear: number): Form | undefined {
-    return (this.#known.get(linear)?.adapted ?? null) === null ? undefined : "call-out";
+    const known = this.#known.get(linear);
+    if (known === undefined || known.adapted === null) return undefined;
+    return known.taskPriority ? "task-priority" : "call-out";
   }
 
   /** The instruction has faulted; whether it is to be translated anew. */
-  faulted(linear: number, kind: FaultKind): boolean {
+  faulted(linear: number, kind: FaultKind, taskPriority = false): boolean {
     this.#count(`bt.faults.${kind}`);
     if (!this.#enabled) return false;
-    const known = this.#known.get(linear) ?? { faults: 0, adapted: null, harmless: 0 };
+    const known = this.#known.get(linear) ?? { faults: 0, adapted: null, taskPriority, harmless: 0 };
     this.#known.set(linear, known);
     known.faults++;
+    known.taskPriority = taskPriority;
     if (known.adapted !== null) return true;
     if (known.faults < ADAPT_AFTER) return false;
     known.adapted = kind;
@@ -68,8 +73,11 @@ export class Adaptation {
     return true;
   }
 
-  counters(): Readonly<Record<string, number>> {
-    return this.#counts;
+  /** `inCache`: accesses to the task-priority register that needed no monitor. */
+  counters(inCache: number): Readonly<Record<string, number>> {
+    if (inCache === 0) return this.#counts;
+    const called = this.#counts["bt.faults-eliminated.mmio"] ?? 0;
+    return { ...this.#counts, "bt.faults-eliminated.mmio": called + inCache };
   }
 
   save(): SavedAdaptation {

@@ -6,6 +6,7 @@
  * a call-out asked for is done when the guest next enters: by then it is known where it has gone.
  */
 import { TICKS_PER_CYCLE } from "../../clock.ts";
+import { ACCESS } from "../../cpu/environment.ts";
 import {
   BLOCKING,
   CELL,
@@ -19,8 +20,9 @@ import {
   selectorCell,
   X87,
 } from "../../cpu/state.ts";
+import { APIC } from "../../devices/lapic.ts";
 import type { Account } from "../../ledger.ts";
-import { PAGE_SHIFT, pageNumber, pageOffset } from "../../memory/address.ts";
+import { PAGE_SHIFT, PAGE_SIZE, pageNumber, pageOffset } from "../../memory/address.ts";
 import type { Translator as KernelTranslator, CallOut as Wish } from "../deprivileged/kernel-code.ts";
 import { REGION_PAGE } from "../deprivileged/layout.ts";
 import type { TranslatorParts } from "../deprivileged/wiring.ts";
@@ -28,17 +30,31 @@ import { Adaptation, type FaultKind, type SavedAdaptation } from "./adaptation.t
 import { type SavedCache, TranslationCache, type Unit } from "./cache.ts";
 import { CACHE_BASE, DATA } from "./layout.ts";
 import type { BtParameters } from "./parameters.ts";
-import { type SavedSource, SourcePages } from "./source-pages.ts";
-import { type CallOut, CODE_CLASSES, type CodeContext, repair, sameContext } from "./translation.ts";
+import { fetchAccess, type SavedSource, SourcePages } from "./source-pages.ts";
+import {
+  type CallOut,
+  CODE_CLASSES,
+  type CodeContext,
+  type RegisterOperand,
+  repair,
+  sameContext,
+} from "./translation.ts";
 import { Translator } from "./translator.ts";
 import { VirtualData } from "./virtual-data.ts";
+
+interface Fault {
+  readonly linear: number;
+  readonly cause: string;
+  /** It was for the task-priority register. */
+  readonly taskPriority: boolean;
+}
 
 /** What the last call-out or fault leaves to do at the next entry. */
 interface Unfinished {
   /** Unit and call-out that the guest came from; its direct branch is chained, its indirect one remembered. */
   from: { readonly unit: Unit; readonly callOut: CallOut } | null;
   /** Linear address of an instruction that faulted, and its cause; of one that was adapted, and what there was before. */
-  fault: { readonly unit: Unit; readonly linear: number; readonly cause: string } | null;
+  fault: (Fault & { readonly unit: Unit }) | null;
   adapted: { readonly unit: Unit; readonly linear: number; readonly traced: number; readonly device: number } | null;
   /** A source of translations has been written since. */
   codeWritten: boolean;
@@ -53,7 +69,7 @@ interface SavedTranslation {
   readonly armed: number;
   readonly stoppedIn: number;
   readonly from: { readonly unit: number; readonly callOut: CallOut } | null;
-  readonly fault: { readonly unit: number; readonly linear: number; readonly cause: string } | null;
+  readonly fault: (Fault & { readonly unit: number }) | null;
   readonly adapted: {
     readonly unit: number;
     readonly linear: number;
@@ -61,9 +77,13 @@ interface SavedTranslation {
     readonly device: number;
   } | null;
   readonly codeWritten: boolean;
+  readonly register: number;
+  readonly relied: boolean;
 }
 
 const POST_PORT = 0x80;
+/** IA32_APIC_BASE: the APIC is enabled. */
+const APIC_ENABLED = 1 << 11;
 const CAUSES: Readonly<Record<CallOut["kind"], string>> = {
   translate: "translate",
   lookup: "indirect-branch",
@@ -85,12 +105,19 @@ export class BinaryTranslation implements KernelTranslator {
   /** The unit that the guest has left last. */
   #stoppedIn: Unit | null = null;
   #begun = false;
+  /** Linear address at which the guest has reached the task-priority register last; -1: nowhere. */
+  #register = -1;
+  /** Units that take operands to be that register; whether there have been any. */
+  readonly #relying = new Set<Unit>();
+  #relied = false;
 
   constructor(parts: TranslatorParts, options: BtParameters) {
     const { core, guestMemory, ledger, memory, region, port, env, shadow } = parts;
     this.#parts = parts;
     this.#options = options;
-    this.#translator = new Translator(core.env.profile, options);
+    this.#translator = new Translator(core.env.profile, options, (segment, write) =>
+      this.#findRegister(segment, write),
+    );
     const first = region.host(REGION_PAGE.cache);
     this.#cache = new TranslationCache({
       port: {
@@ -102,12 +129,18 @@ export class BinaryTranslation implements KernelTranslator {
         if (isSource) shadow.watch(page);
         else shadow.unwatch(page);
       },
-      onDetached: (unit) => this.#source.remove(unit),
+      onDetached: (unit) => {
+        this.#source.remove(unit);
+        this.#relying.delete(unit);
+      },
     });
     this.#data = new VirtualData(memory, port, region.host(REGION_PAGE.data));
     this.#source = new SourcePages({
       env,
-      detach: (unit) => this.#cache.detach(unit),
+      detach: (unit) => {
+        if (unit.translation.operands.length === 0) this.#cache.detach(unit);
+        else this.#cache.drop(unit);
+      },
       isRam: (guestPage) => guestMemory.hostFrame(guestPage) >= 0,
       watch: (guestPage) => shadow.watch(guestPage),
       unwatch: (guestPage) => shadow.unwatch(guestPage),
@@ -136,6 +169,8 @@ export class BinaryTranslation implements KernelTranslator {
     if (!this.#begun) this.#begin();
     this.#settle();
     this.#source.verify();
+    for (const unit of this.#relying)
+      if (!unit.translation.operands.every((each) => this.#holds(each))) this.#drop(unit);
     const context = contextOf(virtual);
     const address = this.#resumed(context) ?? this.#unitAt(context);
     if (address < 0) return -1;
@@ -145,6 +180,8 @@ export class BinaryTranslation implements KernelTranslator {
     guestMemory.do("virtual-state");
     this.#data.publish(virtual, pending);
     this.#data.write(DATA.port80, this.#parts.board.readPort(POST_PORT, 1));
+    if (this.#relied) this.#data.write(DATA.taskPriority, this.#parts.board.apic.taskPriority);
+    this.devicesChanged();
     return address;
   }
 
@@ -205,8 +242,8 @@ export class BinaryTranslation implements KernelTranslator {
   }
 
   #revived(context: CodeContext): Unit | null {
-    const user = context.cpl === 3;
-    const unit = this.#cache.revive(this.#parts.virtual.eip, context, (page) => this.#source.find(page, user));
+    const access = fetchAccess(context.cpl);
+    const unit = this.#cache.revive(this.#parts.virtual.eip, context, (page) => this.#source.find(page, access));
     if (unit === undefined) return null;
     this.#source.add(unit);
     return unit;
@@ -216,13 +253,13 @@ export class BinaryTranslation implements KernelTranslator {
     const { virtual, ledger, port, memory, guestMemory, core } = this.#parts;
     const { service } = port;
     port.service = this.#translating;
-    const user = context.cpl === 3;
+    const access = fetchAccess(context.cpl);
     const pages = new Map<number, number>();
     const fetch = (linear: number): number | null => {
       const page = pageNumber(linear);
       let frame = pages.get(page);
       if (frame === undefined) {
-        frame = this.#source.find(page, user);
+        frame = this.#source.find(page, access);
         pages.set(page, frame);
       }
       const host = frame < 0 ? -1 : guestMemory.hostFrame(frame);
@@ -246,11 +283,52 @@ export class BinaryTranslation implements KernelTranslator {
       }
       const { flushes } = this.#cache.statistics;
       unit = this.#cache.place(translation, frames);
-      if (this.#cache.statistics.flushes !== flushes) this.#source.clear();
+      if (this.#cache.statistics.flushes !== flushes) this.#forgetUnits();
       this.#source.add(unit);
+      if (translation.operands.length > 0) this.#rely(unit);
     }
     port.service = service;
     return unit;
+  }
+
+  #rely(unit: Unit): void {
+    this.#relying.add(unit);
+    this.#relied = true;
+  }
+
+  #forgetUnits(): void {
+    this.#source.clear();
+    this.#relying.clear();
+  }
+
+  /** Guest-physical page of the local APIC's registers; -1 while it is disabled. */
+  #apicPage(): number {
+    const base = this.#parts.virtual.getNumber(CELL.apicBase);
+    return (base & APIC_ENABLED) === 0 ? -1 : pageNumber(base);
+  }
+
+  #findRegister(segment: number, write: boolean): RegisterOperand | null {
+    const linear = this.#register;
+    if (linear < 0) return null;
+    const offset = (linear - this.#parts.virtual.segmentBase(segment)) >>> 0;
+    const page = this.#source.find(pageNumber(linear), write ? ACCESS.WRITE : ACCESS.READ);
+    const operand: RegisterOperand = { segment, offset, write, linear, page };
+    return this.#holds(operand) ? operand : null;
+  }
+
+  /** Whether an operand is the register as far as the APIC's base and the segment say; its page is looked after. */
+  #holds({ segment, offset, write, linear, page }: RegisterOperand): boolean {
+    const { virtual } = this.#parts;
+    if (page < 0 || page !== this.#apicPage() || (virtual.segmentBase(segment) + offset) >>> 0 !== linear) return false;
+    const rights = virtual.segmentRights(segment);
+    const isData = (rights & (RIGHTS.UNUSABLE | RIGHTS.CODE | RIGHTS.EXPAND_DOWN_OR_CONFORMING)) === 0;
+    const permits = isData && (!write || (rights & RIGHTS.WRITABLE_OR_READABLE) !== 0);
+    return permits && offset + 3 <= virtual.segmentLimit(segment);
+  }
+
+  #drop(unit: Unit): void {
+    this.#parts.guestMemory.do("unit-drop");
+    this.#cache.drop(unit);
   }
 
   // ---- out of the cache ----
@@ -276,6 +354,7 @@ export class BinaryTranslation implements KernelTranslator {
     if (point.shadow) into.set(CELL.interruptibility, into.get(CELL.interruptibility) | BLOCKING.STI);
     this.#correctX87(into);
     this.#takePort80();
+    this.#takeTaskPriority();
     if (into !== this.#parts.virtual) return;
     this.#stoppedIn = unit;
     this.#parts.guestMemory.do("unit-recover");
@@ -286,6 +365,21 @@ export class BinaryTranslation implements KernelTranslator {
     const { board } = this.#parts;
     const code = this.#data.peek(DATA.port80) & 0xff;
     if (board.readPort(POST_PORT, 1) !== code) board.writePort(POST_PORT, 1, code);
+  }
+
+  left(): void {
+    if (!this.#relied) return;
+    this.#data.read(DATA.taskPriority);
+    this.#takeTaskPriority();
+  }
+
+  /** What the guest has made of the task-priority register in the cache is the virtual APIC's to know. */
+  #takeTaskPriority(): void {
+    if (this.#relied) this.#parts.board.apic.taskPriority = this.#data.peek(DATA.taskPriority);
+  }
+
+  devicesChanged(): void {
+    if (this.#relied) this.#data.write(DATA.requests, this.#parts.board.apic.requested ? 1 : 0);
   }
 
   /** The address of the last x87 instruction is the guest's, not the cache's. */
@@ -354,15 +448,17 @@ export class BinaryTranslation implements KernelTranslator {
 
   memoryChanged(): void {
     this.#cache.flush();
-    this.#source.clear();
+    this.#forgetUnits();
   }
 
-  faulted(cause: string): void {
+  faulted(cause: string, at?: { readonly linear: number; readonly physical: number }): void {
     this.#settle();
     const unit = this.#stoppedIn;
     if (unit === null) return;
     this.#unfinished.codeWritten = false;
-    this.#unfinished.fault = { unit, linear: linearOf(unit, this.#parts.virtual.eip), cause };
+    const taskPriority = at !== undefined && at.physical === this.#apicPage() * PAGE_SIZE + APIC.tpr;
+    if (taskPriority) this.#register = at.linear;
+    this.#unfinished.fault = { unit, linear: linearOf(unit, this.#parts.virtual.eip), cause, taskPriority };
   }
 
   /** The instruction that faulted, or was adapted, has been executed: what it has done is known. */
@@ -372,15 +468,13 @@ export class BinaryTranslation implements KernelTranslator {
     this.#unfinished.fault = null;
     this.#unfinished.adapted = null;
     this.#unfinished.codeWritten = false;
-    if (fault !== null && this.#adaptation.faulted(fault.linear, faultKind(fault.cause, codeWritten))) {
-      guestMemory.do("unit-drop");
-      this.#cache.drop(fault.unit);
+    if (fault !== null) {
+      const kind = faultKind(fault.cause, codeWritten);
+      if (this.#adaptation.faulted(fault.linear, kind, fault.taskPriority)) this.#drop(fault.unit);
     }
     if (adapted === null) return;
     const touched = guestMemory.tracedWrites !== adapted.traced || guestMemory.deviceAccesses !== adapted.device;
-    if (!this.#adaptation.executed(adapted.linear, touched)) return;
-    guestMemory.do("unit-drop");
-    this.#cache.drop(adapted.unit);
+    if (this.#adaptation.executed(adapted.linear, touched)) this.#drop(adapted.unit);
   }
 
   #patch(host: number, bytes: Uint8Array): void {
@@ -395,7 +489,10 @@ export class BinaryTranslation implements KernelTranslator {
   }
 
   counters(): Readonly<Record<string, number>> {
-    return { ...this.#cache.statistics.counters(), ...this.#adaptation.counters() };
+    return {
+      ...this.#cache.statistics.counters(),
+      ...this.#adaptation.counters(this.#data.peek(DATA.taskPriorityAccesses)),
+    };
   }
 
   save(): SavedTranslation {
@@ -413,6 +510,8 @@ export class BinaryTranslation implements KernelTranslator {
       fault: fault === null ? null : { ...fault, unit: cache.numberOf(fault.unit) },
       adapted: adapted === null ? null : { ...adapted, unit: cache.numberOf(adapted.unit) },
       codeWritten,
+      register: this.#register,
+      relied: this.#relied,
     };
   }
 
@@ -423,6 +522,10 @@ export class BinaryTranslation implements KernelTranslator {
     this.#source.restore(saved.source, cache.attached());
     this.#adaptation.restore(saved.adaptation);
     this.#begun = saved.begun;
+    this.#register = saved.register;
+    this.#relied = saved.relied;
+    this.#relying.clear();
+    for (const unit of cache.attached()) if (unit.translation.operands.length > 0) this.#relying.add(unit);
     this.#armed = cache.numbered(saved.armed);
     this.#stoppedIn = cache.numbered(saved.stoppedIn);
     const { from, fault, adapted } = saved;

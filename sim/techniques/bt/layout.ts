@@ -33,6 +33,12 @@ export const DATA = {
   port80: 0x60,
   /** The guest's selectors in the order of `SEG`, zero-extended. */
   selectors: 0x64,
+  /** The local APIC's task-priority register. */
+  taskPriority: 0x7c,
+  /** Not 0: the local APIC has interrupt requests, some of which its priorities may hold back. */
+  requests: 0x80,
+  /** Accesses to the task-priority register that translated code has made. */
+  taskPriorityAccesses: 0x84,
   /**
    * 256 bytes, for each value of bits 15:8 of an image of the flags: what POPF at CPL 0 has to do. 0: the monitor is
    * needed (TF, or another IOPL), 1: IF becomes 1, 2: IF becomes 0.

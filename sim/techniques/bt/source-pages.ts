@@ -7,6 +7,8 @@
  * entry over them: as long as its words are the same, and nobody has stored to their own entries in the table that it
  * refers to (which is watched for that), they are where they were. A load of CR3 costs one comparison for each 4 MB (2 MB)
  * with translated code. Tables outside of RAM cannot be watched: what they map is looked up each time.
+ *
+ * Pages of data that a unit relies on (RegisterOperand) are kept in the same way.
  */
 import { ACCESS } from "../../cpu/environment.ts";
 import { PAGE_SHIFT, PAGE_SIZE, pageNumber, pageNumberAt, pageOffset } from "../../memory/address.ts";
@@ -17,7 +19,7 @@ import type { Unit } from "./cache.ts";
 
 export interface SourcePagesParts {
   readonly env: VirtualEnvironment;
-  /** Nothing leads to the unit any more; `remove` is told. */
+  /** Nothing is to lead to the unit any more; `remove` is told. */
   readonly detach: (unit: Unit) => void;
   readonly isRam: (guestPage: number) => boolean;
   /** `wrote` is to hear of stores to a guest-physical page, as often as it is said. */
@@ -25,10 +27,10 @@ export interface SourcePagesParts {
   readonly unwatch: (guestPage: number) => void;
 }
 
-/** A linear page, as code of CPL 3 or of the kernel reaches it. */
+/** A linear page, as an access (ACCESS) of code of CPL 3 or of the kernel reaches it. */
 interface SourcePage {
   readonly linear: number;
-  readonly user: boolean;
+  readonly access: number;
   readonly frame: number;
   readonly units: Set<Unit>;
 }
@@ -67,6 +69,8 @@ export interface SavedSource {
 const { present, accessed, dirty } = PAGING_32.bits;
 /** log2 of the bytes in a reach where there is no directory: as with 32-bit paging. */
 const UNPAGED_SHIFT = 22;
+/** Combinations of READ or WRITE, USER and FETCH. */
+const ACCESSES = 8;
 
 export class SourcePages {
   readonly #parts: SourcePagesParts;
@@ -83,12 +87,15 @@ export class SourcePages {
     this.#parts = parts;
   }
 
-  /** The guest-physical page of a linear page of code, or -1. */
-  find(linear: number, user: boolean): number {
+  /** The guest-physical page of a linear page, or -1. Data must need no flag of the tables to be set. */
+  find(linear: number, access: number): number {
     const { env } = this.#parts;
-    const address = env.find((linear << PAGE_SHIFT) >>> 0, ACCESS.FETCH | (user ? ACCESS.USER : 0));
+    const address = env.find((linear << PAGE_SHIFT) >>> 0, access);
     if (address < 0) return -1;
-    if (env.tables !== null) this.#foundBy(env.walkedDirectory, linear, env.tables);
+    if (env.tables !== null) {
+      this.#foundBy(env.walkedDirectory, linear, env.tables);
+      if ((access & ACCESS.FETCH) === 0 && !env.walkedAsIs((access & ACCESS.WRITE) !== 0)) return -1;
+    }
     return pageNumber(address);
   }
 
@@ -132,22 +139,22 @@ export class SourcePages {
 
   /** A unit has come, or come back. */
   add(unit: Unit): void {
-    for (const [linear, user, frame] of pagesOf(unit)) {
+    for (const [linear, access, frame] of pagesOf(unit)) {
       const { pages } = this.#reachOf(linear);
-      const page = pages.get(keyOf(linear, user));
-      if (page === undefined) pages.set(keyOf(linear, user), { linear, user, frame, units: new Set([unit]) });
+      const page = pages.get(keyOf(linear, access));
+      if (page === undefined) pages.set(keyOf(linear, access), { linear, access, frame, units: new Set([unit]) });
       else page.units.add(unit);
     }
   }
 
   /** A unit was detached. */
   remove(unit: Unit): void {
-    for (const [linear, user] of pagesOf(unit)) {
+    for (const [linear, access] of pagesOf(unit)) {
       const reach = this.#reaches.get(this.#numberOf(linear));
-      const page = reach?.pages.get(keyOf(linear, user));
+      const page = reach?.pages.get(keyOf(linear, access));
       if (reach === undefined || page === undefined) continue;
       page.units.delete(unit);
-      if (page.units.size === 0) reach.pages.delete(keyOf(linear, user));
+      if (page.units.size === 0) reach.pages.delete(keyOf(linear, access));
       if (reach.pages.size === 0) this.#drop(linear, reach);
     }
   }
@@ -202,7 +209,7 @@ export class SourcePages {
     this.clear();
     this.#tables = tables;
     this.#shift = tables?.levels[tables.levels.length - 2]?.indexLow ?? UNPAGED_SHIFT;
-    for (const page of pages) this.#reachOf(page.linear).pages.set(keyOf(page.linear, page.user), page);
+    for (const page of pages) this.#reachOf(page.linear).pages.set(keyOf(page.linear, page.access), page);
     for (const page of pages) this.#check(page);
   }
 
@@ -230,14 +237,14 @@ export class SourcePages {
   #lookUp(linear: number): void {
     const reach = this.#reaches.get(this.#numberOf(linear));
     reach?.written.delete(linear);
-    for (const user of [false, true]) {
-      const page = reach?.pages.get(keyOf(linear, user));
+    for (let access = 0; access < ACCESSES; access++) {
+      const page = reach?.pages.get(keyOf(linear, access));
       if (page !== undefined) this.#check(page);
     }
   }
 
   #check(page: SourcePage): void {
-    if (page.units.size > 0 && this.find(page.linear, page.user) !== page.frame) this.#detach(page);
+    if (page.units.size > 0 && this.find(page.linear, page.access) !== page.frame) this.#detach(page);
   }
 
   #detach(page: SourcePage): void {
@@ -275,12 +282,23 @@ function isSame(found: Found, [low, high]: readonly [number, number]): boolean {
   return found.low === (low & ~(accessed | dirty)) && found.high === high;
 }
 
-function keyOf(linear: number, user: boolean): number {
-  return 2 * linear + (user ? 1 : 0);
+function keyOf(linear: number, access: number): number {
+  return ACCESSES * linear + access;
 }
 
-/** The linear pages of a unit's source. */
-function pagesOf({ translation, frames }: Unit): (readonly [linear: number, user: boolean, frame: number])[] {
+/** How code of a CPL reaches its own bytes. */
+export function fetchAccess(cpl: number): number {
+  return ACCESS.FETCH | (cpl === 3 ? ACCESS.USER : 0);
+}
+
+/** The linear pages of a unit's source, and of operands that it relies on. */
+function pagesOf({ translation, frames }: Unit): (readonly [linear: number, access: number, frame: number])[] {
   const first = pageNumber(translation.source[0]);
-  return frames.map((frame, n) => [first + n, translation.context.cpl === 3, frame] as const);
+  const access = fetchAccess(translation.context.cpl);
+  return [
+    ...frames.map((frame, n) => [first + n, access, frame] as const),
+    ...translation.operands.map((operand) => {
+      return [pageNumber(operand.linear), operand.write ? ACCESS.WRITE : ACCESS.READ, operand.page] as const;
+    }),
+  ];
 }

@@ -86,6 +86,17 @@ export interface DirectExit {
   readonly stub: number;
 }
 
+/** An operand that a unit takes to be the local APIC's task-priority register, if its offset is this one. */
+export interface RegisterOperand {
+  /** Segment register (SEG), and the offset in it. */
+  readonly segment: number;
+  readonly offset: number;
+  readonly write: boolean;
+  /** Linear address, and the guest-physical page that is the APIC's. */
+  readonly linear: number;
+  readonly page: number;
+}
+
 export interface Translation {
   readonly eip: number;
   readonly context: CodeContext;
@@ -102,6 +113,8 @@ export interface Translation {
   readonly callOuts: readonly CallOut[];
   /** Offset of the translation of what ends the unit, where guest state is precise; two bytes at least are its own. */
   readonly boundary: number;
+  /** Beside its source: what the unit is good for as long as it is where it was. */
+  readonly operands: readonly RegisterOperand[];
   /** Guest instructions by the class of most of what was made of them. */
   readonly instructions: Readonly<Record<CodeClass, number>>;
 }

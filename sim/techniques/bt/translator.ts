@@ -13,6 +13,7 @@ import { encode32, type GuestInstruction } from "./guest-instruction.ts";
 import { inlineSequence } from "./inline.ts";
 import { type InstructionKind, instructionKind } from "./instruction-kinds.ts";
 import type { BtParameters } from "./parameters.ts";
+import { type FindRegister, taskPrioritySequence } from "./task-priority.ts";
 import type { CodeContext, Translation } from "./translation.ts";
 import { UnitWriter } from "./unit-writer.ts";
 
@@ -20,17 +21,21 @@ import { UnitWriter } from "./unit-writer.ts";
 export type Fetch = (linear: number) => number | null;
 
 /** Guest instructions, by EIP, that are translated in another form than usual because they keep faulting. */
-export type Form = "call-out";
+export type Form = "call-out" | "task-priority";
 export type Forms = (eip: number) => Form | undefined;
 
 const USUAL_FORMS: Forms = () => undefined;
+const NO_REGISTER: FindRegister = () => null;
 
 export class Translator {
   readonly #decoder: InstructionDecoder;
   readonly #costs: CostTicks;
   readonly #options: BtParameters;
+  readonly #findRegister: FindRegister;
 
-  constructor(profile: Profile, options: BtParameters) {
+  /** `findRegister`: where the guest has the task-priority register. */
+  constructor(profile: Profile, options: BtParameters, findRegister: FindRegister = NO_REGISTER) {
+    this.#findRegister = findRegister;
     this.#decoder = new InstructionDecoder(profile);
     this.#costs = costTicks(profile);
     this.#options = options;
@@ -90,7 +95,14 @@ export class Translator {
     switch (kind) {
       case "identical":
       case "sensitive": {
-        if (form === "call-out") break;
+        if (form !== undefined) {
+          const inline = this.#options.inline && form === "task-priority";
+          const access = inline ? taskPrioritySequence(guest, this.#findRegister) : null;
+          if (access === null) break;
+          writer.begin(eip, "inline-emulation", shadow);
+          access();
+          return false;
+        }
         if (kind === "sensitive") {
           const sequence = this.#options.inline ? inlineSequence(guest) : null;
           if (sequence === null) break;
@@ -110,7 +122,7 @@ export class Translator {
         return true;
       default:
         writer.begin(eip, "control-flow", shadow);
-        if (form === "call-out") callMonitor(guest);
+        if (form !== undefined) callMonitor(guest);
         else writeBranch(guest, kind satisfies InstructionKind);
         return true;
     }

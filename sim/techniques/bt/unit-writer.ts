@@ -11,6 +11,7 @@ import {
   type CodeContext,
   type DirectExit,
   type Point,
+  type RegisterOperand,
   type Repair,
   type Translation,
 } from "./translation.ts";
@@ -46,6 +47,7 @@ export class UnitWriter {
   readonly #callOuts: CallOut[] = [];
   readonly #starts: { readonly eip: number; readonly offset: number }[] = [];
   readonly #later: (() => void)[] = [];
+  readonly #operands: RegisterOperand[] = [];
   readonly #counts: Record<CodeClass, number> = {
     ...{ identical: 0, "control-flow": 0, "inline-emulation": 0, "call-out": 0 },
   };
@@ -102,6 +104,11 @@ export class UnitWriter {
   /** From the next instruction of the cache on, precise state takes these steps. */
   repairs(...repairs: readonly Repair[]): void {
     this.#repairs = repairs;
+  }
+
+  /** The unit relies on this. */
+  relyOn(operand: RegisterOperand): void {
+    this.#operands.push(operand);
   }
 
   /** One instruction. */
@@ -200,6 +207,7 @@ export class UnitWriter {
       starts: this.#starts,
       exits: this.#exits,
       callOuts: this.#callOuts,
+      operands: this.#operands,
       instructions: this.#counts,
     };
   }

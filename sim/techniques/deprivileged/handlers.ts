@@ -142,7 +142,7 @@ function pageFault(arrival: Arrival, frame: Frame, parts: DeprivilegedParts, com
     return "guest-page-fault";
   }
   const cause = { "traced-write": "traced-write", device: "device-memory", region: "beyond-limit" }[fault.kind];
-  if (arrival.translated) translator?.faulted(cause);
+  if (arrival.translated) translator?.faulted(cause, { linear, physical: fault.address });
   completion.instruction(cause);
   return cause;
 }

@@ -39,8 +39,15 @@ export interface Translator {
   translationChanged(): void;
   /** Guest-physical pages may be other memory (gate A20). */
   memoryChanged(): void;
-  /** The instruction at the guest's CS:EIP faulted in translated code, and is about to be emulated for this cause. */
-  faulted(cause: string): void;
+  /**
+   * The instruction at the guest's CS:EIP faulted in translated code, and is about to be emulated for this cause; for a page
+   * fault with the addresses that it was for.
+   */
+  faulted(cause: string, at?: { readonly linear: number; readonly physical: number }): void;
+  /** The guest has left translated code: what it did to virtual devices there is made known to them. */
+  left(): void;
+  /** Virtual devices have been looked at: what translated code has of them is brought up to date. */
+  devicesChanged(): void;
   /** Whether the instruction at a linear address was emitted to store in the data page; for observers. */
   emitsStore(address: number): boolean;
   counters(): Readonly<Record<string, number>>;

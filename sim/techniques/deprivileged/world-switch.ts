@@ -72,7 +72,7 @@ export class WorldSwitch {
 
   /** Control has arrived in the gate page. */
   arrived(offset: number): void {
-    const { core, guestMemory, ledger, log, port, region, status, timer } = this.#parts;
+    const { core, guestMemory, ledger, log, port, region, status, timer, translator } = this.#parts;
     const time = ledger.clock.now;
     port.service = ledger.account("monitor", "service:exit");
     if (status.where === WHERE.ASLEEP) {
@@ -85,6 +85,7 @@ export class WorldSwitch {
     guestMemory.do(status.translated && vector === CALL_OUT_VECTOR ? "call-out" : "dispatch");
     saveGeneral(port, region, core.state);
     status.where = WHERE.HELD;
+    if (status.translated) translator?.left();
     const frame = vector === null ? null : readFrame(port, region, core.state, vector);
     if (frame !== null && frame.cs === SELECTOR.code) {
       throw new Error(`monitor: vector ${vector} in the monitor itself, at ${frame.eip.toString(16)}`);
@@ -156,6 +157,7 @@ export class WorldSwitch {
       return;
     }
     this.#lookAtDevices();
+    translator.devicesChanged();
     const interrupts = board.interruptLine && translator.takesInterrupt();
     if (status.end === null && !board.nmiLine && (!interrupts || translator.postpone(arrival.frame.eip))) {
       this.#return(arrival.frame, false);
