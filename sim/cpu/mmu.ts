@@ -31,12 +31,19 @@ import { dataBreakpoints } from "./system/breakpoints.ts";
 
 const FAST_BITS = 10;
 const FAST_MASK = (1 << FAST_BITS) - 1;
+const PAGE_BASE = ~0xfff;
 /** One part for each value of the ACCESS bits (0 to 15); only the first four are ever filled. */
 const FAST_PARTS = 16;
 const FILLED_PARTS = 4;
 const FETCH_BITS = 8;
 const FETCH_MASK = (1 << FETCH_BITS) - 1;
 const NO_PAGE = -1;
+/**
+ * Tag of a slot that holds no page: the base of a page that belongs into another slot, so that no address of this one lies
+ * in the 4 KB behind it.
+ */
+const emptyTag = (slot: number): number => ((slot & FAST_MASK) ^ 1) << 12;
+const EMPTY_TAGS = Int32Array.from({ length: 1 << FAST_BITS }, (_, slot) => emptyTag(slot));
 /** No RAM is there: MAX_RAM_BYTES is below. */
 const COMPILED_END = 0x7ffff000;
 const FILLED_LIST = 512;
@@ -52,7 +59,7 @@ export class Mmu {
   readonly #clock: Clock;
   readonly #paging: Paging;
 
-  /** Fast table: linear page number (20 bits), and byte offset of its frame in the shared memory. */
+  /** Fast table: linear base of a page (int32), and byte offset of its frame in the shared memory. */
   readonly #tags: Int32Array;
   readonly #frames: Int32Array;
   /** Slots filled since the last clearing, so that clearing need not touch the whole table; more than fit: it does. */
@@ -90,7 +97,8 @@ export class Mmu {
       (page, shift) => this.#dropFetch(page, shift),
     );
     const { buffer, engineArea } = parts.memory;
-    this.#tags = new Int32Array(buffer, engineArea.fastTable, FAST_PARTS << FAST_BITS).fill(NO_PAGE);
+    this.#tags = new Int32Array(buffer, engineArea.fastTable, FAST_PARTS << FAST_BITS);
+    this.#emptyParts(FAST_PARTS);
     this.#frames = new Int32Array(buffer, engineArea.fastTable + this.#tags.byteLength, FAST_PARTS << FAST_BITS);
     this.#fetchFrames = new Float64Array(buffer, engineArea.fetchTable, 2 << FETCH_BITS);
     const fetchTags = engineArea.fetchTable + this.#fetchFrames.byteLength;
@@ -110,7 +118,7 @@ export class Mmu {
     const page = linear >>> 12;
     const slot = (access << FAST_BITS) | (page & FAST_MASK);
     // An aligned access neither crosses a page nor fails an alignment check.
-    if (this.#tags[slot] === page && (linear & (bytes - 1)) === 0) {
+    if (this.#tags[slot] === (linear & PAGE_BASE) && (linear & (bytes - 1)) === 0) {
       const at = (this.#frames[slot] as number) + (linear & 0xfff);
       if (bytes === 4) return this.#i32[at >> 2] as number;
       return (bytes === 1 ? this.#u8[at] : this.#u16[at >> 1]) as number;
@@ -122,7 +130,7 @@ export class Mmu {
   store(linear: number, bytes: number, value: number, access: number): void {
     const page = linear >>> 12;
     const slot = ((access | ACCESS.WRITE) << FAST_BITS) | (page & FAST_MASK);
-    if (this.#tags[slot] === page && (linear & (bytes - 1)) === 0) {
+    if (this.#tags[slot] === (linear & PAGE_BASE) && (linear & (bytes - 1)) === 0) {
       const at = (this.#frames[slot] as number) + (linear & 0xfff);
       if (bytes === 4) this.#i32[at >> 2] = value;
       else if (bytes === 1) this.#u8[at] = value;
@@ -138,7 +146,7 @@ export class Mmu {
   load64(linear: number, access: number, cell: number): void {
     const page = linear >>> 12;
     const slot = ((access & ~ACCESS.DESCRIPTOR) << FAST_BITS) | (page & FAST_MASK);
-    if (this.#tags[slot] === page && (linear & 7) === 0) {
+    if (this.#tags[slot] === (linear & PAGE_BASE) && (linear & 7) === 0) {
       if ((access & ACCESS.DESCRIPTOR) !== 0) this.#memory.countReference(REASON.descriptor);
       const at = ((this.#frames[slot] as number) + (linear & 0xfff)) >> 2;
       this.#state.i32[cell] = this.#i32[at] as number;
@@ -160,7 +168,7 @@ export class Mmu {
   store64(linear: number, access: number, cell: number): void {
     const page = linear >>> 12;
     const slot = ((access | ACCESS.WRITE) << FAST_BITS) | (page & FAST_MASK);
-    if (this.#tags[slot] === page && (linear & 7) === 0) {
+    if (this.#tags[slot] === (linear & PAGE_BASE) && (linear & 7) === 0) {
       const at = (this.#frames[slot] as number) + (linear & 0xfff);
       this.#i32[at >> 2] = this.#state.i32[cell] as number;
       this.#i32[(at >> 2) + 1] = this.#state.i32[cell + 1] as number;
@@ -184,7 +192,7 @@ export class Mmu {
     while (left > 0) {
       const page = wrap32(at) >>> 12;
       const slot = ((access & ~ACCESS.DESCRIPTOR) << FAST_BITS) | (page & FAST_MASK);
-      if (this.#tags[slot] !== page && this.translate(at, access) < 0) return;
+      if (this.#tags[slot] !== page << 12 && this.translate(at, access) < 0) return;
       const here = PAGE_SIZE - pageOffset(wrap32(at));
       left -= here;
       at += here;
@@ -229,7 +237,7 @@ export class Mmu {
   fastOffset(linear: number, access: number): number {
     const page = linear >>> 12;
     const slot = (access << FAST_BITS) | (page & FAST_MASK);
-    return this.#tags[slot] === page ? (this.#frames[slot] as number) + (linear & 0xfff) : -1;
+    return this.#tags[slot] === page << 12 ? (this.#frames[slot] as number) + (linear & 0xfff) : -1;
   }
 
   /** Physical base of the page of a linear address in the fast table for fetches, or -1; nothing is looked up or counted. */
@@ -282,8 +290,8 @@ export class Mmu {
    * CR0.PG and CR0.WP, and when gate A20 moves; harmless at any time.
    */
   pagingChanged(): void {
-    if (this.#filledCount > FILLED_LIST) this.#tags.fill(NO_PAGE, 0, FILLED_PARTS << FAST_BITS);
-    else for (let i = 0; i < this.#filledCount; i++) this.#tags[this.#filled[i] as number] = NO_PAGE;
+    if (this.#filledCount > FILLED_LIST) this.#emptyParts(FILLED_PARTS);
+    else for (let i = 0; i < this.#filledCount; i++) this.#emptySlot(this.#filled[i] as number);
     this.#filledCount = 0;
     this.#fetchTags.fill(NO_PAGE);
   }
@@ -390,11 +398,11 @@ export class Mmu {
 
   #setFast(part: number, page: number, frame: number): void {
     const slot = (part << FAST_BITS) | (page & FAST_MASK);
-    if (this.#tags[slot] === NO_PAGE) {
+    if (this.#tags[slot] === emptyTag(slot)) {
       if (this.#filledCount < FILLED_LIST) this.#filled[this.#filledCount] = slot;
       this.#filledCount++;
     }
-    this.#tags[slot] = page;
+    this.#tags[slot] = page << 12;
     this.#frames[slot] = RAM_OFFSET + frame;
   }
 
@@ -404,7 +412,7 @@ export class Mmu {
     if (shift === 12) {
       for (let part = 0; part < FILLED_PARTS; part++) {
         const slot = (part << FAST_BITS) | (pageNumber & FAST_MASK);
-        if (tags[slot] === pageNumber) tags[slot] = NO_PAGE;
+        if (tags[slot] === pageNumber << 12) this.#emptySlot(slot);
       }
       return;
     }
@@ -412,10 +420,17 @@ export class Mmu {
       this.#droppedLarge = true;
       return;
     }
-    const pages = shift - 12;
     for (let slot = 0; slot < FILLED_PARTS << FAST_BITS; slot++) {
-      if ((tags[slot] as number) >> pages === pageNumber) tags[slot] = NO_PAGE;
+      if ((tags[slot] as number) >>> shift === pageNumber) this.#emptySlot(slot);
     }
+  }
+
+  #emptySlot(slot: number): void {
+    this.#tags[slot] = emptyTag(slot);
+  }
+
+  #emptyParts(parts: number): void {
+    for (let part = 0; part < parts; part++) this.#tags.set(EMPTY_TAGS, part << FAST_BITS);
   }
 
   #dropFetch(pageNumber: number, shift: number): void {
@@ -442,7 +457,7 @@ export class Mmu {
     const page = linear >>> 12;
     const slot = ((access & ~ACCESS.DESCRIPTOR) << FAST_BITS) | (page & FAST_MASK);
     const offset = linear & 0xfff;
-    if (this.#tags[slot] === page && offset + bytes <= PAGE_SIZE) {
+    if (this.#tags[slot] === (linear & PAGE_BASE) && offset + bytes <= PAGE_SIZE) {
       if (this.#alignmentFault(linear, bytes, access)) return 0;
       if ((access & ACCESS.DESCRIPTOR) !== 0) this.#memory.countReference(REASON.descriptor);
       return this.#readPhysical((this.#frames[slot] as number) - RAM_OFFSET + offset, bytes);
@@ -457,7 +472,7 @@ export class Mmu {
     const page = linear >>> 12;
     const slot = ((access & ~ACCESS.DESCRIPTOR) << FAST_BITS) | (page & FAST_MASK);
     const offset = linear & 0xfff;
-    if (this.#tags[slot] === page && offset + bytes <= PAGE_SIZE) {
+    if (this.#tags[slot] === (linear & PAGE_BASE) && offset + bytes <= PAGE_SIZE) {
       if (this.#alignmentFault(linear, bytes, access)) return;
       if ((access & ACCESS.DESCRIPTOR) !== 0) this.#memory.countReference(REASON.descriptor);
       this.#writePhysical((this.#frames[slot] as number) - RAM_OFFSET + offset, bytes, value);

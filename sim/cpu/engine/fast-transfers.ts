@@ -95,7 +95,7 @@ export class FastTransfers {
     const page = linear >>> 12;
     const slot = (access << this.#bits) | (page & ((1 << this.#bits) - 1));
     const offset = linear & PAGE_MASK;
-    if (this.#tags[slot] !== page || (linear & 3) !== 0 || offset + bytes > PAGE_MASK + 1) return -1;
+    if (this.#tags[slot] !== page << 12 || (linear & 3) !== 0 || offset + bytes > PAGE_MASK + 1) return -1;
     return ((this.#frames[slot] as number) + offset) >> 2;
   }
 

@@ -6,7 +6,7 @@ export interface EngineLayout {
   readonly time: number;
   /** One byte for each CODE_GRANULE_BYTES of RAM. */
   readonly granules: number;
-  /** The MMU's fast table: page numbers, and byte offsets of frames; one part for each kind of access (mmu.ts). */
+  /** The MMU's fast table: bases of pages, and byte offsets of frames; one part for each kind of access (mmu.ts). */
   readonly fastTags: number;
   readonly fastFrames: number;
   readonly fastBits: number;

@@ -1,4 +1,5 @@
 /** Loads and stores: through the fast table inline, else by the import `translate`. */
+import { PAGE_SIZE } from "../../memory/address.ts";
 import { CODE_GRANULE_SHIFT, RAM_OFFSET } from "../../memory/physical.ts";
 import { ACCESS } from "../environment.ts";
 import type { MicroOp } from "../micro-ops.ts";
@@ -31,16 +32,15 @@ function translate(c: RegionCode, segment: number, bytes: number, write: boolean
   f.op(WASM.i32ShrU);
   f.i32(((1 << fastBits) - 1) << WORD_SHIFT);
   f.op(WASM.i32And);
-  f.tee(c.scratch);
-  f.memory(WASM.i32Load, fastTags + part, 2);
+  f.set(c.scratch);
+  // The offset from the page that the slot has: a whole access lies in it, or not.
   f.get(c.linear);
-  if (bytes > 1) {
-    f.i32(bytes - 1);
-    f.op(WASM.i32Add);
-  }
-  f.i32(12);
-  f.op(WASM.i32ShrU);
-  f.op(WASM.i32Ne);
+  f.get(c.scratch);
+  f.memory(WASM.i32Load, fastTags + part, 2);
+  f.op(WASM.i32Sub);
+  f.tee(c.host);
+  f.i32(PAGE_SIZE - bytes);
+  f.op(WASM.i32GtU);
   c.rarely(
     () => {
       f.get(c.linear);
@@ -60,11 +60,9 @@ function translate(c: RegionCode, segment: number, bytes: number, write: boolean
       c.newBudget();
     },
     () => {
+      f.get(c.host);
       f.get(c.scratch);
       f.memory(WASM.i32Load, fastFrames + part, 2);
-      f.get(c.linear);
-      f.i32(0xfff);
-      f.op(WASM.i32And);
       f.op(WASM.i32Add);
       f.set(c.host);
     },

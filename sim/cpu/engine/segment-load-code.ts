@@ -112,9 +112,7 @@ export function loadSegment(layout: EngineLayout): FunctionBody {
   f.tee(host);
   const part = (ACCESS.READ << layout.fastBits) * 4;
   f.memory(WASM.i32Load, layout.fastTags + part, 2);
-  f.get(linear);
-  f.i32(12);
-  f.op(WASM.i32ShrU);
+  bits(linear, ~0xfff);
   f.op(WASM.i32Ne);
   f.op(WASM.i32Or);
   refuseIf();
