@@ -6,6 +6,7 @@ import { flagsKind, MADE_BY } from "./flags-code.ts";
 import { madeByShift } from "./shift-code.ts";
 import { WASM } from "./wasm.ts";
 
+/** How an operation is made, and its flags. */
 interface Arithmetic {
   readonly operation: number;
   readonly wasm: number;
@@ -13,7 +14,7 @@ interface Arithmetic {
   readonly ones: boolean;
 }
 
-const ARITHMETIC: Readonly<Record<number, Arithmetic>> = {
+export const ARITHMETIC: Readonly<Record<number, Arithmetic>> = {
   [OP.ADD]: { operation: MADE_BY.ADD, wasm: WASM.i32Add, ones: false },
   [OP.ADC]: { operation: MADE_BY.ADC, wasm: WASM.i32Add, ones: false },
   [OP.SUB]: { operation: MADE_BY.SUB, wasm: WASM.i32Sub, ones: false },

@@ -9,7 +9,7 @@ import { CELL, FAST_READ, FAST_WRITE, FIRST_TEMPORARY, GPR, SEG } from "../state
 import { EXIT, FUNCTION } from "./contract.ts";
 import { carryOf, conditionOf, conditionOfEflags, EFLAGS_KIND, type FlagLocals, UNKNOWN } from "./flags-code.ts";
 import type { EngineLayout } from "./layout.ts";
-import { cellsOf, type Region, type RegionInstruction, type RegionNode, writesCell } from "./region.ts";
+import { cellsOf, type Region, type RegionInstruction, writesCell } from "./region.ts";
 import { type SegmentNow, type SegmentUse, segmentUse } from "./segments-code.ts";
 import { FunctionBody, TYPE, WASM } from "./wasm.ts";
 
@@ -204,10 +204,6 @@ export class RegionCode {
         break;
       default:
     }
-  }
-
-  nodeAt(delta: number): RegionNode {
-    return this.region.nodes.get(delta) as RegionNode;
   }
 
   /** Asks for the time until the deadline again; the clock is as far behind as it was. */

@@ -25,6 +25,7 @@ import { baseCell, CELL, FLAG, SEG } from "../state.ts";
 import { lastTarget, loopCondition, popReturn, pushReturn } from "./branch-code.ts";
 import { type CompileContext, RegionCode } from "./code.ts";
 import { EXIT, FUNCTION, INTERPRETED } from "./contract.ts";
+import { flagKinds } from "./flag-kinds.ts";
 import { EFLAGS_KIND, UNKNOWN } from "./flags-code.ts";
 import { emitOp } from "./instruction-code.ts";
 import { WORD_SHIFT } from "./layout.ts";
@@ -44,11 +45,21 @@ export function compileRegion(region: Region, context: CompileContext): Function
  * from several places, above all by itself, has a control flow that cannot be structured.
  */
 const RETURNS = Number.MIN_SAFE_INTEGER;
+/**
+ * The first node once more, before the loop that it begins: that has its own flags then, and not those of EFLAGS from one
+ * way.
+ */
+const ENTRY = RETURNS + 1;
 
-/** Successors of a node inside the region. */
-function successorsOf(region: Region, delta: number): readonly number[] {
-  if (delta === RETURNS) return region.continuations;
-  const { end } = region.nodes.get(delta) as RegionNode;
+/** The node at a place; null for RETURNS. */
+function nodeOf({ nodes }: Region, place: number): RegionNode | null {
+  return nodes.get(place === ENTRY ? 0 : place) ?? null;
+}
+
+/** Successors of a place inside the region. */
+function successorsOf(region: Region, place: number): readonly number[] {
+  if (place === RETURNS) return region.continuations;
+  const { end } = nodeOf(region, place) as RegionNode;
   const inside = (deltas: readonly number[]): number[] => deltas.filter((each) => region.nodes.has(each));
   switch (end.kind) {
     case "goto":
@@ -68,15 +79,20 @@ class RegionCompiler {
   readonly #timing: Timing;
   /** Kind of the flags at the beginning of merge nodes, as far as the ways to them have been emitted. */
   readonly #kinds = new Map<number, number>();
+  /** Kind of the flags at the beginning of loops, as it has been found before. */
+  readonly #foreseen: ReadonlyMap<number, number>;
 
   constructor(region: Region, context: CompileContext) {
     this.#c = new RegionCode(region, context);
-    this.#structure = structureOf(0, (delta) => successorsOf(region, delta));
+    const successors = (place: number): readonly number[] => successorsOf(region, place);
+    const structure = structureOf(0, successors);
+    this.#structure = structure.isLoop(0) && this.#isNative(0) ? structureOf(ENTRY, successors) : structure;
+    this.#foreseen = flagKinds(this.#structure, successors, (place) => nodeOf(region, place));
     this.#timing = timingOf(this.#structure, {
-      successors: (delta) => successorsOf(region, delta),
-      ticks: (delta) => (delta === RETURNS ? 0 : this.#c.nodeAt(delta).ticks),
+      successors,
+      ticks: (place) => nodeOf(region, place)?.ticks ?? 0,
       // What is interpreted costs as much as it may; a RET may be mispredicted.
-      unforeseen: (delta) => (delta === RETURNS ? [RETURNS] : this.#isNative(delta) ? [] : successorsOf(region, delta)),
+      unforeseen: (place) => (place === RETURNS ? [RETURNS] : this.#isNative(place) ? [] : successors(place)),
     });
   }
 
@@ -84,7 +100,7 @@ class RegionCompiler {
     const f = this.#c.f;
     this.#prologue();
     this.#c.openBlock("other", -1);
-    this.#tree(0);
+    this.#tree(this.#structure.order[0] as number);
     f.op(WASM.unreachable);
     this.#c.close();
     // Here every exit arrives, with EIP and the reason in their locals.
@@ -183,32 +199,33 @@ class RegionCompiler {
   }
 
   /** A node with what it dominates. Kinds of flags: `#kind` for a node that follows here. */
-  #tree(delta: number): void {
-    this.#c.kind = this.#structure.isLoop(delta) ? UNKNOWN : (this.#kinds.get(delta) ?? this.#c.kind);
-    if (!this.#structure.isLoop(delta)) {
-      this.#within(delta, this.#structure.merges(delta));
+  #tree(place: number): void {
+    const loop = this.#structure.isLoop(place);
+    this.#c.kind = (loop ? this.#foreseen.get(place) : this.#kinds.get(place)) ?? this.#c.kind;
+    if (!this.#structure.isLoop(place)) {
+      this.#within(place, this.#structure.merges(place));
       return;
     }
     this.#c.settle();
     this.#c.settled();
-    this.#c.openBlock("loop", delta);
-    this.#within(delta, this.#structure.merges(delta));
+    this.#c.openBlock("loop", place);
+    this.#within(place, this.#structure.merges(place));
     this.#c.close();
     this.#c.f.op(WASM.unreachable);
   }
 
-  #within(delta: number, merges: readonly number[]): void {
+  #within(place: number, merges: readonly number[]): void {
     const [first, ...rest] = merges;
     if (first === undefined) {
-      if (delta === RETURNS) {
+      if (place === RETURNS) {
         this.#c.deadlineWithin(this.#timing.ahead(RETURNS));
         this.#c.rarely(() => this.#c.exit(EXIT.INTERPRET));
         this.#returns(this.#c.region.continuations);
-      } else this.#node(this.#c.nodeAt(delta));
+      } else this.#node(place);
       return;
     }
     this.#c.openBlock("block", first);
-    this.#within(delta, rest);
+    this.#within(place, rest);
     this.#c.close();
     // Those who come here have settled.
     this.#c.settled();
@@ -225,6 +242,9 @@ class RegionCompiler {
       return;
     }
     if (to !== RETURNS) this.#checkPage(from, to);
+    if (this.#structure.isLoop(to) && ![UNKNOWN, this.#c.kind].includes(this.#foreseen.get(to) as number)) {
+      throw new Error(`engine: flags of kind ${this.#c.kind} where a loop begins, not ${this.#foreseen.get(to)}`);
+    }
     if (kind === "inline") {
       this.#tree(to);
       return;
@@ -256,25 +276,30 @@ class RegionCompiler {
   }
 
   /** The node at a place; before a return any that returns. */
-  #nodesAt(delta: number): readonly RegionNode[] {
+  #nodesAt(place: number): readonly RegionNode[] {
     const { nodes } = this.#c.region;
-    if (delta !== RETURNS) return [this.#c.nodeAt(delta)];
+    if (place !== RETURNS) return [this.#nodeAt(place)];
     return [...nodes.keys()]
       .filter((each) => successorsOf(this.#c.region, each)[0] === RETURNS)
-      .map((each) => this.#c.nodeAt(each));
+      .map((each) => this.#nodeAt(each));
   }
 
-  #isNative(delta: number): boolean {
-    return this.#c.nodeAt(delta).instructions[0]?.native === true;
+  #nodeAt(place: number): RegionNode {
+    return nodeOf(this.#c.region, place) as RegionNode;
   }
 
-  #node(node: RegionNode): void {
+  #isNative(place: number): boolean {
+    return this.#nodeAt(place).instructions[0]?.native === true;
+  }
+
+  #node(place: number): void {
+    const node = this.#nodeAt(place);
     this.#c.account = node.account;
-    if (this.#timing.looks(node.delta) || !this.#isNative(node.delta)) {
-      this.#c.deadlineWithin(this.#timing.ahead(node.delta));
+    if (this.#timing.looks(place) || !this.#isNative(place)) {
+      this.#c.deadlineWithin(this.#timing.ahead(place));
       this.#c.rarely(() => this.#c.exitAt(node.delta, EXIT.INTERPRET));
     }
-    if (this.#isNative(node.delta)) this.#native(node);
+    if (this.#isNative(place)) this.#native(place, node);
     else this.#interpreted(node);
   }
 
@@ -315,7 +340,7 @@ class RegionCompiler {
     if (node.end.kind === "goto") this.#edge(node.delta, node.end.target);
   }
 
-  #native(node: RegionNode): void {
+  #native(place: number, node: RegionNode): void {
     let ticks = 0;
     for (const [n, instruction] of node.instructions.entries()) {
       const { lifted } = instruction;
@@ -323,7 +348,7 @@ class RegionCompiler {
       this.#c.accessed = false;
       this.#c.current = {
         instruction,
-        ahead: this.#timing.ahead(node.delta) - ticks,
+        ahead: this.#timing.ahead(place) - ticks,
         flagsDead: flagsDeadAfter(node, n),
       };
       for (const op of lifted.ops) emitOp(this.#c, op);
@@ -339,7 +364,7 @@ class RegionCompiler {
       this.#c.charge(lifted.ticks, 1);
       this.#after(instruction, () => this.#c.exitAt(instruction.delta + lifted.length, EXIT.LEFT));
     }
-    this.#end(node);
+    this.#end(place, node);
   }
 
   /** Leaves behind an instruction that has changed what the region relies on: a segment register, or the TLB. */
@@ -381,38 +406,38 @@ class RegionCompiler {
     return this.#c.context.user ? 4 << this.#c.layout.fetchBits : 0;
   }
 
-  #end(node: RegionNode): void {
+  #end(place: number, node: RegionNode): void {
     const f = this.#c.f;
-    const { end, delta } = node;
+    const { end } = node;
     switch (end.kind) {
       case "goto":
         if (end.calls) pushReturn(this.#c, () => this.#c.place(end.next));
-        this.#edge(delta, end.target);
+        this.#edge(place, end.target);
         break;
       case "branch":
         if (end.op.op === OP.LOOP) loopCondition(this.#c, end.op);
         else this.#c.condition(end.op.x);
         if (end.taken === end.next) {
           f.op(WASM.drop);
-          this.#edge(delta, end.next);
+          this.#edge(place, end.next);
           break;
         }
         {
           const kind = this.#c.kind;
-          this.#c.when(() => this.#edge(delta, end.taken));
+          this.#c.when(() => this.#edge(place, end.taken));
           this.#c.kind = kind;
-          this.#edge(delta, end.next);
+          this.#edge(place, end.next);
         }
         break;
       case "indirect":
-        this.#indirect(node, end.op, end.next);
+        this.#indirect(place, end.op, end.next);
         break;
       default:
         throw new Error("compile: a native node cannot leave");
     }
   }
 
-  #indirect(node: RegionNode, op: MicroOp, next: number): void {
+  #indirect(place: number, op: MicroOp, next: number): void {
     const f = this.#c.f;
     const { instruction } = this.#c;
     this.#c.read(op.a);
@@ -422,7 +447,7 @@ class RegionCompiler {
       if (op.x === BRANCH.CALL_INDIRECT) pushReturn(this.#c, () => this.#c.place(next));
       lastTarget(this.#c, instruction.delta);
     }
-    if (successorsOf(this.#c.region, node.delta)[0] === RETURNS) this.#edge(node.delta, RETURNS);
+    if (successorsOf(this.#c.region, place)[0] === RETURNS) this.#edge(place, RETURNS);
     else this.#c.exit(EXIT.LEFT);
   }
 

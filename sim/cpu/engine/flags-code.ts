@@ -240,6 +240,11 @@ export function conditionOf(f: FunctionBody, l: FlagLocals, kind: number, condit
   return true;
 }
 
+/** Whether `conditionOf` has a short way. */
+export function isShortCondition(kind: number, condition: number): boolean {
+  return conditionOf(new FunctionBody(0), { kind: 0, a: 0, b: 0, result: 0, carry: 0, eflags: 0 }, kind, condition);
+}
+
 /** The condition without its negation, as 0 or 1. */
 function positiveCondition(f: FunctionBody, l: FlagLocals, operation: number, name: string): boolean {
   const zero = (): void => {
