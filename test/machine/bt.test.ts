@@ -1,7 +1,7 @@
 // Binary translation: every guest ends as on bare hardware.
 import { describe, expect, test } from "vitest";
 import { printedRows } from "../../experiments/rows.ts";
-import { boot, GUESTS, LIMIT, PENTIUM4, PROFILES, type Setup, text, verdict } from "./rig.ts";
+import { boot, byName, GUESTS, LIMIT, PENTIUM4, PROFILES, type Rig, type Setup, text, verdict } from "./rig.ts";
 
 /**
  * What code at CPL 3 sees of the hardware when it is executed directly, as with the products of the time: SGDT, SIDT, SLDT,
@@ -22,12 +22,13 @@ const runsAll = process.env["RINGLAB_LONG_TESTS"] === "1";
 /** Sees VMX on bare hardware, which a monitor hides. */
 const EXCLUDED = ["vmx-guest"];
 
-function agrees(guest: string, profile: string, options: Partial<Setup> = {}): void {
+function agrees(guest: string, profile: string, options: Partial<Setup> = {}): Rig {
   const native = boot({ technique: "native", profile, guest });
   const expected = verdict(native, native.machine.run(LIMIT));
   const rig = boot({ technique: "bt", profile, guest, pmapLayout: "shuffled", ...options });
   expect(verdict(rig, rig.machine.run(8 * LIMIT))).toEqual(expected);
   expect(rig.machine.ledger.totals().reduce((sum, { ticks }) => sum + ticks, 0)).toBe(rig.machine.ledger.clock.now);
+  return rig;
 }
 
 const short = GUESTS.filter((guest) => !EXCLUDED.includes(guest) && (runsAll || !LONG.includes(guest)));
@@ -38,13 +39,13 @@ describe.each(PROFILES)("on %s", (profile) => {
   const some = profile === PENTIUM4 ? direct : ["kernel", "kstorm", "callret", "pgfault"];
   test.each(some.filter((guest) => direct.includes(guest)))(
     "%s ends the same under binary translation as on bare hardware",
-    (guest) => agrees(guest, profile),
+    (guest) => void agrees(guest, profile),
     120_000,
   );
 
   test.each([...SENSITIVE_USERS, "t-inserted"].filter((guest) => profile === PENTIUM4 && short.includes(guest)))(
     "%s does so with its user code translated",
-    (guest) => agrees(guest, profile, { bt: { user: "translate" } }),
+    (guest) => void agrees(guest, profile, { bt: { user: "translate" } }),
     120_000,
   );
 });
@@ -55,6 +56,24 @@ test("each mechanism can be taken away", () => {
     agrees("t-smc", PENTIUM4, { bt });
   }
 });
+
+test.each(["direct", "translate"] as const)(
+  "virtual-8086 code is not emulated with user=%s",
+  (user) => {
+    // t-v86-monitor works in this mode for 247 000 instructions.
+    const { machine } = agrees("t-v86-monitor", PENTIUM4, { bt: { user } });
+    const accounts = byName(machine);
+    const retired = (activity: string): number => accounts[`guest-user/${activity}`]?.retired ?? 0;
+    expect(retired(user === "direct" ? "instructions" : "identical")).toBeGreaterThan(150_000);
+    // What is left is what follows STI; single steps where there is no code that the processor could step.
+    expect(machine.technique.counters()["emulation.instructions"]).toBeLessThan(user === "direct" ? 50 : 250);
+    for (const guest of user === "direct" ? [] : ["t-v86", "t-v86-strict", "t-modes"]) {
+      const counters = agrees(guest, PENTIUM4, { bt: { user } }).machine.technique.counters();
+      expect(counters["emulation.instructions"], guest).toBeLessThan(10);
+    }
+  },
+  120_000,
+);
 
 test("at CPL 0 popek-goldberg sees nothing but its own machine; at CPL 3, executed directly, what products showed", () => {
   const rows = (setup: Partial<Setup>): ReadonlyMap<string, string> => {

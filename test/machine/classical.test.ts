@@ -25,7 +25,7 @@ const SURVIVORS = [
     "invlpg",
   ],
   ...["mov-cr3", "timer-interrupt", "compute", "kstorm", "kernel", "t-paging", "t-pae", "t-pagetables", "t-smc"],
-  ...["t-sse", "t-debug", "multiboot-hello", "elf-hello"],
+  ...["t-sse", "t-debug", "t-v86-monitor", "multiboot-hello", "elf-hello"],
 ];
 
 describe.each(PROFILES)("on %s", (profile) => {

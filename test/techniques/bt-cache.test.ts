@@ -8,7 +8,7 @@ import type { CodeContext } from "../../sim/techniques/bt/translation.ts";
 import { Translator } from "../../sim/techniques/bt/translator.ts";
 import { CALL_OUT } from "../../sim/techniques/bt/unit-writer.ts";
 
-const CONTEXT: CodeContext = { codeBase: 0, limit: 0xffff_ffff, bits: 32, stackBits: 32, cpl: 0, real: false };
+const CONTEXT: CodeContext = { codeBase: 0, limit: 0xffff_ffff, bits: 32, stackBits: 32, cpl: 0, as8086: false };
 
 /** A cache over memory of its own, and guest code of `nop; jmp $+14` every 16 bytes, its linear pages at frames + 100. */
 class Fixture {

@@ -168,7 +168,7 @@ export class ToyMonitor {
   context(): CodeContext {
     const big = (rights: number): 16 | 32 => ((rights & RIGHTS.DB) !== 0 ? 32 : 16);
     const { base, limit, rights } = this.#code;
-    return { codeBase: base, limit, bits: big(rights), stackBits: big(this.#stack.rights), cpl: 0, real: false };
+    return { codeBase: base, limit, bits: big(rights), stackBits: big(this.#stack.rights), cpl: 0, as8086: false };
   }
 
   /** The processor has the guest's state, at CPL 0 with its own code: as at the beginning. */

@@ -7,7 +7,7 @@ void run_v86(void);                            /* v86.S */
 void v86_over(void) __attribute__((noreturn)); /* v86.S */
 static u32 in_v86;
 
-static void caught_v86(struct trap_frame *frame) {
+void v86_caught_trap(struct trap_frame *frame) {
     if (!in_v86 || !(frame->eflags & EFLAGS_VM)) {
         catch_trap(frame);
         return;
@@ -19,9 +19,9 @@ static void caught_v86(struct trap_frame *frame) {
 
 void v86_init(void) {
     test_init();
-    for (u32 vector = 0; vector < 32; vector++) set_trap_handler(vector, caught_v86);
-    set_trap_handler(DONE, caught_v86);
-    set_trap_handler(0x40, caught_v86);
+    for (u32 vector = 0; vector < 32; vector++) set_trap_handler(vector, v86_caught_trap);
+    set_trap_handler(DONE, v86_caught_trap);
+    set_trap_handler(0x40, v86_caught_trap);
     static const u32 pages[] = {0, 0x10000, 0x11000};
     for (u32 i = 0; i < 3; i++) {
         map_page(pages[i], frame_alloc(), PTE_P | PTE_W | PTE_U);

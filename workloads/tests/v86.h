@@ -35,6 +35,7 @@ struct v86_caught {
 extern struct v86_caught v86_caught;
 
 void v86_init(void);
+void v86_caught_trap(struct trap_frame *frame); /* the handler that v86_init() installs: ends the run, does not return */
 void v86_reset(u32 iopl);                 /* marks in the registers */
 u32 v86_run(const u8 *code, const u8 *end); /* copied to CODE_SEGMENT:0; the vector */
 void v86_expect(const char *what, const u8 *code, const u8 *end, u32 vector, u32 error_code, u32 ip);

@@ -27,12 +27,18 @@ const kernel =
   (guest) =>
     guest.context.cpl === 0 ? sequence(guest) : null;
 
+/** Not for virtual-8086 mode, where it depends on IOPL. */
+const outside8086 =
+  (sequence: Sequence): Sequence =>
+  (guest) =>
+    guest.context.as8086 && guest.context.cpl === 3 ? null : sequence(guest);
+
 const SEQUENCES: ReadonlyMap<Mnemonic, Sequence> = new Map([
   [Mnemonic.Cli, kernel((guest) => () => guest.writer.storeValue(DATA.ifDelta, -FLAG.IF))],
   [Mnemonic.Sti, kernel((guest) => () => sti(guest))],
   [Mnemonic.Clts, kernel((guest) => () => clts(guest))],
-  [Mnemonic.Pushf, (guest) => () => pushFlags(guest, 16)],
-  [Mnemonic.Pushfd, (guest) => () => pushFlags(guest, 32)],
+  [Mnemonic.Pushf, outside8086((guest) => () => pushFlags(guest, 16))],
+  [Mnemonic.Pushfd, outside8086((guest) => () => pushFlags(guest, 32))],
   [Mnemonic.Popf, kernel((guest) => () => popFlags(guest, 16))],
   [Mnemonic.Popfd, kernel((guest) => () => popFlags(guest, 32))],
   [Mnemonic.Rdtsc, kernel((guest) => () => rdtsc(guest))],

@@ -41,10 +41,10 @@ const MEMORY_OPERANDS: ReadonlySet<OpKind> = new Set([
   ...[OpKind.Memory, OpKind.MemorySegSI, OpKind.MemorySegESI, OpKind.MemorySegDI, OpKind.MemorySegEDI],
 ]);
 
-/** `real`: in real-address mode, where the processor does not know what it does know while translated code runs. */
+/** `as8086`: in a mode in which the processor does not know what it does know while translated code runs. */
 export function instructionKind(
   instruction: Instruction,
-  mode: CodeMode & { readonly real: boolean },
+  mode: CodeMode & { readonly as8086: boolean },
   costs: CostTicks,
 ): InstructionKind {
   const lifted = lift(instruction, mode, costs);
@@ -55,7 +55,7 @@ export function instructionKind(
     if (branch.startsWith("indirect") && usesForeignSegment(instruction)) return "transfer";
     return branchBits(instruction) === mode.bits ? branch : "transfer";
   }
-  if (mode.real && instruction.mnemonic === Mnemonic.Arpl) return "sensitive";
+  if (mode.as8086 && instruction.mnemonic === Mnemonic.Arpl) return "sensitive";
   return isSensitive(lifted.rule) || STORES_X87_POINTER.has(instruction.mnemonic) || usesForeignSegment(instruction)
     ? "sensitive"
     : "identical";

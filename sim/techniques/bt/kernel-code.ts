@@ -11,7 +11,6 @@ import {
   BLOCKING,
   CELL,
   type CpuState,
-  CR0,
   FLAG,
   gprCell,
   RIGHTS,
@@ -20,6 +19,7 @@ import {
   selectorCell,
   X87,
 } from "../../cpu/state.ts";
+import { segmentsAs8086 } from "../../cpu/system/checks.ts";
 import { APIC } from "../../devices/lapic.ts";
 import type { Account } from "../../ledger.ts";
 import { PAGE_SHIFT, PAGE_SIZE, pageNumber, pageOffset } from "../../memory/address.ts";
@@ -554,7 +554,7 @@ function contextOf(virtual: CpuState): CodeContext {
     bits: size(SEG.cs),
     stackBits: size(SEG.ss),
     cpl: virtual.cpl === 3 ? 3 : 0,
-    real: (virtual.cr0 & CR0.PE) === 0,
+    as8086: segmentsAs8086(virtual),
   };
 }
 

@@ -12,13 +12,13 @@ export interface CodeContext {
   readonly stackBits: 16 | 32;
   /** The guest's CPL. */
   readonly cpl: 0 | 3;
-  /** In real-address mode. */
-  readonly real: boolean;
+  /** In real-address or virtual-8086 mode. */
+  readonly as8086: boolean;
 }
 
 export function sameContext(a: CodeContext, b: CodeContext): boolean {
   const segment = a.codeBase === b.codeBase && a.limit === b.limit && a.bits === b.bits;
-  return segment && a.stackBits === b.stackBits && a.cpl === b.cpl && a.real === b.real;
+  return segment && a.stackBits === b.stackBits && a.cpl === b.cpl && a.as8086 === b.as8086;
 }
 
 /** What a byte of the cache is charged as; index into CodeClasses.accounts. */

@@ -4,6 +4,8 @@
  * which may have loaded them.
  */
 import { CELL, type CpuState, FLAG, GPR, RIGHTS, SEG, VECTOR } from "../../cpu/state.ts";
+import { inVirtual8086 } from "../../cpu/system/checks.ts";
+import { loadVirtual8086Segment } from "../../cpu/system/mode8086.ts";
 import type { MonitorMemory } from "../monitor-memory.ts";
 import { REGION_PAGE } from "./layout.ts";
 import type { MonitorRegion } from "./region.ts";
@@ -29,6 +31,8 @@ export interface Frame {
   flags: number;
   esp: number;
   ss: number;
+  /** Of virtual-8086 mode: selectors of ES, DS, FS and GS, which delivery pushes and clears; null elsewhere. */
+  data: readonly number[] | null;
 }
 
 /** Flags with which the processor runs a guest that has these. */
@@ -69,14 +73,17 @@ export function readFrame(port: MonitorMemory, region: MonitorRegion, hardware: 
     at += 4;
     return value;
   };
-  return {
+  const frame: Frame = {
     errorCode: WITH_ERROR_CODE.includes(vector) ? pop() : 0,
     eip: pop() >>> 0,
     cs: pop() & 0xffff,
     flags: pop(),
     esp: pop() >>> 0,
     ss: pop() & 0xffff,
+    data: null,
   };
+  if ((frame.flags & FLAG.VM) !== 0) frame.data = DATA_SEGMENTS.map(() => pop() & 0xffff);
+  return frame;
 }
 
 /** The same of a guest that is still running. */
@@ -88,6 +95,7 @@ export function runningFrame(hardware: CpuState): Frame {
     flags: hardware.flags,
     esp: hardware.get(GPR.esp),
     ss: hardware.selector(SEG.ss),
+    data: null,
   };
 }
 
@@ -111,6 +119,10 @@ export function takeSegments(
   descriptors: ShadowDescriptors,
   into: CpuState,
 ): void {
+  if (inVirtual8086(into)) {
+    takeVirtual8086Segments(hardware, frame, into);
+    return;
+  }
   if (frame !== null) {
     const level = (frame.cs & 3) === 3 ? 3 : 0;
     if (frame.cs !== loaded[SEG.cs]) load(SEG.cs, (frame.cs & ~3) | level, descriptors, into);
@@ -120,6 +132,17 @@ export function takeSegments(
   for (const segment of DATA_SEGMENTS) {
     const selector = hardware.selector(segment);
     if (selector !== loaded[segment]) load(segment, selector, descriptors, into);
+  }
+}
+
+/** The same of code in virtual-8086 mode, whose segments are what their selectors say. */
+function takeVirtual8086Segments(hardware: CpuState, frame: Frame | null, into: CpuState): void {
+  if (frame !== null) {
+    loadVirtual8086Segment(into, SEG.cs, frame.cs);
+    loadVirtual8086Segment(into, SEG.ss, frame.ss);
+  }
+  for (const [n, segment] of DATA_SEGMENTS.entries()) {
+    loadVirtual8086Segment(into, segment, frame?.data?.[n] ?? hardware.selector(segment));
   }
 }
 

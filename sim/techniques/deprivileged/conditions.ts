@@ -2,9 +2,10 @@
  * Whether the processor can run the guest as it is, de-privileged: its user code as it stands, its kernel's as it stands
  * (classical) or translated. Where it cannot, the guest is emulated (guest-emulation.ts).
  */
-import { BLOCKING, CELL, type CpuState, CR0, CR4, FLAG, RIGHTS, SEG, SEGMENT_NAMES } from "../../cpu/state.ts";
+import { BLOCKING, CELL, type CpuState, CR4, FLAG, RIGHTS, SEG, SEGMENT_NAMES } from "../../cpu/state.ts";
 import { breakpointWatches } from "../../cpu/system/breakpoints.ts";
-import { DEBUG_TRAPS } from "../emulate.ts";
+import { inRealMode, inVirtual8086 } from "../../cpu/system/checks.ts";
+import { virtualInterruptDue } from "../../cpu/system/virtual8086.ts";
 import type { RunConditions } from "../guest-emulation.ts";
 import { DATA_SEGMENTS } from "./arrival.ts";
 import type { Translator } from "./kernel-code.ts";
@@ -56,12 +57,15 @@ export class DirectConditions implements RunConditions {
   }
 
   #ofMode(): string | null {
-    const { cr0, cr4, flags, cpl } = this.#virtual;
+    const virtual = this.#virtual;
+    const { cr4, flags, cpl } = virtual;
     // Translated, it is code of CPL 0 with segments of its own.
-    if ((cr0 & CR0.PE) === 0) return this.#translator === null ? "real-address mode" : null;
-    if ((flags & FLAG.VM) !== 0) return "virtual-8086 mode";
-    if (cpl === 3 && (cr4 & CR4.PVI) !== 0) return "protected-mode virtual interrupts";
+    if (inRealMode(virtual)) return this.#translator === null ? "real-address mode" : null;
+    // The processor runs it at an IOPL of 0, at which what IOPL guards traps.
+    if (inVirtual8086(virtual)) return null;
     if (cpl === 1 || cpl === 2) return `ring ${cpl}`;
+    if (this.#translator?.runs(cpl) === true) return null;
+    if (cpl === 3 && (cr4 & CR4.PVI) !== 0) return "protected-mode virtual interrupts";
     // What the processor would let it do at CPL 3 that it must not let it: IN, OUT, CLI, STI.
     if (cpl === 3 && (flags & FLAG.IOPL) === FLAG.IOPL) return "IOPL 3 at CPL 3";
     return null;
@@ -69,8 +73,9 @@ export class DirectConditions implements RunConditions {
 
   #ofEvents(): string | null {
     const virtual = this.#virtual;
-    if ((virtual.flags & FLAG.TF) !== 0) return "single step";
-    if ((virtual.get(CELL.pendingDebug) & DEBUG_TRAPS) !== 0) return "a debug trap is pending";
+    // Code that runs as it stands is stepped by the processor.
+    if ((virtual.flags & FLAG.TF) !== 0 && this.#translator?.runs(virtual.cpl) === true) return "single step";
+    if (virtualInterruptDue(virtual)) return "a virtual interrupt is due";
     const blocking = virtual.get(CELL.interruptibility);
     if ((blocking & BLOCKING.NMI) !== 0) return "blocking by NMI";
     if ((blocking & (BLOCKING.STI | BLOCKING.MOV_SS)) !== 0) return "interrupt shadow";
@@ -89,6 +94,7 @@ export class DirectConditions implements RunConditions {
       };
       return truncatedDescriptor(stack)[1] === 0 ? "ss: no descriptor" : null;
     }
+    if (inVirtual8086(virtual)) return virtual.eip > virtual.segmentLimit(SEG.cs) ? "code beyond the limit" : null;
     this.#descriptors.refresh();
     for (const segment of [SEG.cs, SEG.ss, ...DATA_SEGMENTS]) {
       if (!this.#descriptors.agrees(segment)) return `${SEGMENT_NAMES[segment]}: not its descriptor`;

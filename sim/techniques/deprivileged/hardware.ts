@@ -60,7 +60,6 @@ export class Hardware {
     state.set(CELL.idtrLimit, 0x7ff);
     state.set(CELL.dr7, 0x400);
     state.set(CELL.activity, 0);
-    state.set(CELL.pendingDebug, 0);
     state.set(CELL.sysenterCs, 0);
     state.set(CELL.sysenterEsp, this.#region.stackTop);
     state.set(CELL.sysenterEip, regionAddress(REGION_PAGE.gate) + GATE.sysenter);
@@ -108,6 +107,7 @@ export class Hardware {
     state.setSegment(SEG.cs, SELECTOR.code, 0, FLAT_LIMIT, FLAT_CODE);
     state.setSegment(SEG.ss, SELECTOR.data, 0, FLAT_LIMIT, FLAT_DATA);
     state.set(CELL.interruptibility, 0);
+    state.set(CELL.pendingDebug, 0);
     state.set(CELL.repeating, 0);
     state.set(GPR.esp, this.#region.stackTop);
   }

@@ -90,8 +90,12 @@ export class DeprivilegedMonitor implements Technique {
     const { core, descriptors, status, translator } = this.#parts;
     const frame = runningFrame(core.state);
     takeRegisters(core.state, frame, into);
-    if (status.translated) translator?.recover(frame.eip, into);
-    else takeSegments(core.state, frame, status.loaded, descriptors, into);
+    if (status.translated) {
+      translator?.recover(frame.eip, into);
+      return;
+    }
+    takeSegments(core.state, frame, status.loaded, descriptors, into);
+    for (const cell of [CELL.interruptibility, CELL.pendingDebug]) into.set(cell, core.state.get(cell));
   }
 
   changeCpu(cells: ReadonlyMap<number, number>): void {

@@ -6,6 +6,7 @@
  */
 import { costTicks } from "../../cpu/profiles/profile.ts";
 import { BLOCKING, CELL, FLAG, GPR, RIGHTS, SEG, VECTOR } from "../../cpu/state.ts";
+import { inVirtual8086 } from "../../cpu/system/checks.ts";
 import { DEBUG_TRAPS } from "../emulate.ts";
 import type { EmulationStop } from "../guest-emulation.ts";
 import { guestPaging } from "../guest-paging.ts";
@@ -24,9 +25,11 @@ import {
 } from "./arrival.ts";
 import { Completion } from "./completion.ts";
 import { type Arrival, handle } from "./handlers.ts";
-import { CALL_OUT_VECTOR, GATE, INT_BYTES, SELECTOR } from "./layout.ts";
+import { CALL_OUT_VECTOR, GATE, INT_BYTES, REGION_PAGE, regionAddress, SELECTOR } from "./layout.ts";
 import { type DeprivilegedParts, WHERE } from "./parts.ts";
 import { descriptorSegment } from "./truncate.ts";
+
+const SYSENTER_ENTRY = regionAddress(REGION_PAGE.gate) + GATE.sysenter;
 
 export class WorldSwitch {
   readonly #parts: DeprivilegedParts;
@@ -81,16 +84,24 @@ export class WorldSwitch {
       this.#resume();
       return;
     }
-    const vector = offset === GATE.sysenter ? null : offset / GATE.bytesPerVector;
+    let vector = offset === GATE.sysenter ? null : offset / GATE.bytesPerVector;
     guestMemory.do(status.translated && vector === CALL_OUT_VECTOR ? "call-out" : "dispatch");
     saveGeneral(port, region, core.state);
     status.where = WHERE.HELD;
     if (status.translated) translator?.left();
-    const frame = vector === null ? null : readFrame(port, region, core.state, vector);
+    let frame = vector === null ? null : readFrame(port, region, core.state, vector);
+    let { flags } = core.state;
+    if (frame?.cs === SELECTOR.code && vector === VECTOR.DB && frame.eip === SYSENTER_ENTRY) {
+      // SYSENTER leaves TF set, and the trap comes before the first instruction here.
+      flags = frame.flags;
+      core.state.set(CELL.dr6, 0);
+      vector = null;
+      frame = null;
+    }
     if (frame !== null && frame.cs === SELECTOR.code) {
       throw new Error(`monitor: vector ${vector} in the monitor itself, at ${frame.eip.toString(16)}`);
     }
-    const arrival = this.#take(vector, frame);
+    const arrival = this.#take(vector, frame, flags);
     const { cs, eip } = this.place();
     const { reason, cause } = handle(arrival, this.#parts, this.#completion);
     if (status.end === null) this.#goOn(arrival);
@@ -116,8 +127,8 @@ export class WorldSwitch {
     return (vector === TIMER_VECTOR ? costs.interrupt : costs.intInner) + back;
   }
 
-  /** Takes the guest's registers over; of translated code only when a handler asks for a precise state. */
-  #take(vector: number | null, frame: Frame | null): Arrival {
+  /** Takes the guest's registers over (without a frame, with these flags); of translated code only when a handler asks for a precise state. */
+  #take(vector: number | null, frame: Frame | null, flags: number): Arrival {
     const { core, descriptors, status, translator, virtual } = this.#parts;
     const hardware = core.state;
     const arrival: Arrival = {
@@ -129,9 +140,10 @@ export class WorldSwitch {
       makePrecise: () => {
         if (arrival.precise) return;
         arrival.precise = true;
-        const at = frame ?? { ...runningFrame(hardware), eip: virtual.eip, esp: virtual.get(GPR.esp) };
+        const at = frame ?? { ...runningFrame(hardware), flags, eip: virtual.eip, esp: virtual.get(GPR.esp) };
         takeRegisters(hardware, at, virtual);
-        if (vector !== null && vector < 0x20) virtual.flags &= ~FLAG.RF;
+        // What the delivery of a fault has set. A trap finds RF set between two iterations of a string instruction.
+        if (vector !== null && vector < 0x20 && vector !== VECTOR.DB) virtual.flags &= ~FLAG.RF;
         // INT E0h itself is where translated code stands.
         const eip = vector === CALL_OUT_VECTOR ? at.eip - INT_BYTES : at.eip;
         if (status.translated) translator?.recover(eip, virtual);
@@ -184,6 +196,10 @@ export class WorldSwitch {
     for (;;) {
       this.#lookAtDevices();
       if (status.end !== null || status.resetTo !== null) return;
+      if (this.#trapDue()) {
+        this.#completion.deliver(() => events.debugTrap());
+        continue;
+      }
       if (board.nmiLine) {
         virtual.set(CELL.activity, 0);
         this.#emulate("an NMI to deliver");
@@ -193,7 +209,7 @@ export class WorldSwitch {
       this.#completion.deliver(() => events.external(board.acknowledgeInterrupt()));
       if (status.end !== null) return;
     }
-    if (virtual.get(CELL.activity) === 1 && (virtual.get(CELL.pendingDebug) & DEBUG_TRAPS) === 0) {
+    if (virtual.get(CELL.activity) === 1) {
       this.#sleep();
       return;
     }
@@ -207,8 +223,14 @@ export class WorldSwitch {
   #open(): boolean {
     const { virtual } = this.#parts;
     const blocked = (virtual.get(CELL.interruptibility) & (BLOCKING.STI | BLOCKING.MOV_SS)) !== 0;
-    const trap = (virtual.get(CELL.pendingDebug) & DEBUG_TRAPS) !== 0;
-    return !blocked && !trap && (virtual.flags & FLAG.IF) !== 0;
+    return !blocked && (virtual.flags & FLAG.IF) !== 0;
+  }
+
+  /** Whether the trap behind an instruction that was completed for the guest is to be delivered. */
+  #trapDue(): boolean {
+    const { virtual } = this.#parts;
+    if ((virtual.get(CELL.pendingDebug) & DEBUG_TRAPS) === 0) return false;
+    return (virtual.get(CELL.interruptibility) & BLOCKING.MOV_SS) === 0;
   }
 
   #emulate(reason: string): void {
@@ -237,6 +259,7 @@ export class WorldSwitch {
   #enter(): void {
     const { board, conditions, descriptors, hardware, status, translator, virtual } = this.#parts;
     const translated = translator?.runs(virtual.cpl) === true;
+    const as8086 = !translated && inVirtual8086(virtual);
     const level = virtual.cpl === 3 ? 3 : 1;
     let eip = virtual.eip;
     if (status.stale) this.#activate();
@@ -251,7 +274,7 @@ export class WorldSwitch {
     const targets: number[] = [];
     for (const segment of [SEG.cs, SEG.ss, ...DATA_SEGMENTS]) {
       const selector = virtual.selector(segment);
-      const outer = segment === SEG.cs || segment === SEG.ss;
+      const outer = !as8086 && (segment === SEG.cs || segment === SEG.ss);
       if (translated) targets[segment] = descriptors.slot(segment, level);
       else targets[segment] = outer ? (selector & ~3) | level : selector;
     }
@@ -268,9 +291,10 @@ export class WorldSwitch {
         errorCode: 0,
         eip,
         cs: targets[SEG.cs] as number,
-        flags: processorFlags(virtual.flags),
+        flags: processorFlags(virtual.flags) | (as8086 ? FLAG.VM : 0),
         esp: virtual.get(GPR.esp),
         ss: targets[SEG.ss] as number,
+        data: as8086 ? DATA_SEGMENTS.map((segment) => targets[segment] as number) : null,
       },
       true,
     );
@@ -319,12 +343,13 @@ export class WorldSwitch {
     timer.arm(board.nextDeadline());
     this.#load();
     guestMemory.do(status.translated ? "cache-enter" : "resume");
-    const reload = restore && DATA_SEGMENTS.some((segment) => this.#differs(segment));
+    const reload = restore && frame.data === null && DATA_SEGMENTS.some((segment) => this.#differs(segment));
     let at = region.stackTop;
     const push = (value: number): void => {
       at -= 4;
       port.write(region.hostOf(at), 4, value);
     };
+    for (const selector of frame.data?.toReversed() ?? []) push(selector);
     for (const value of [frame.ss, frame.esp, frame.flags, frame.cs, frame.eip]) push(value);
     if (reload) for (const segment of [SEG.ds, SEG.es, SEG.fs, SEG.gs]) push(status.loaded[segment] as number);
     restoreGeneral(port, region, restore ? virtual : null, core.state);
@@ -338,6 +363,7 @@ export class WorldSwitch {
    * the monitor's (SDM vol. 3, 6.14 has no word of it): so that is made the guest's, and the base of SS what makes up for it.
    */
   #shifted(frame: Frame, at: number): number {
+    if (frame.data !== null) return at;
     const { descriptors, hardware } = this.#parts;
     const { rights } = descriptorSegment(...descriptors.shadowDescriptor(frame.ss));
     if ((rights & RIGHTS.DB) !== 0) return at;
