@@ -1,11 +1,12 @@
-// Loads the files of dist/start, CommonJS, together with what V8 had compiled of them when they were set up (`X.code` beside
-// `X.cjs`, made by scripts/keep-code.mjs): parsing and compiling them anew takes longer than a nanobenchmark runs. Without it, or
-// in another version of Node, they are compiled as ever.
+// Loads the files of dist/start, CommonJS, together with what V8 had compiled of them when they were set up (`X-TAG.code` beside
+// `X.cjs`, made by scripts/keep-code.mjs): parsing and compiling them anew takes longer than a nanobenchmark runs. The tag is
+// V8's own, of its version and flags: where there is no such file they are compiled as ever.
 
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { cachedDataVersionTag } from "node:v8";
 import { Script } from "node:vm";
 
 /** By path: each file's exports, and the compiled script. */
@@ -32,7 +33,7 @@ export function load(path) {
   return module.exports;
 }
 
-/** Writes what is compiled by now of every file that was loaded. */
+/** Writes what is compiled by now of every file that was loaded, for V8 as it is, flags included. */
 export function keepCode() {
   for (const [path, { script, digest }] of loaded) {
     writeFileSync(codeFile(path), Buffer.concat([digest, script.createCachedData()]));
@@ -58,5 +59,5 @@ function keptCode(path, digest) {
 }
 
 function codeFile(path) {
-  return path.replace(/\.cjs$/, ".code");
+  return path.replace(/\.cjs$/, `-${cachedDataVersionTag().toString(16)}.code`);
 }

@@ -33,13 +33,9 @@ export interface RunArguments extends GuestArguments {
 export async function runCommand(options: RunArguments, environment: Environment): Promise<number> {
   const suite = await suiteFor(options);
   const points = expand(suite, { settings: settingsOf(options.set, PROFILE_NAMES) });
-  const code = await environment.code();
-  const outcomes = await runAll(points, options, code, environment);
+  const { outcomes, code } = await runAll(points, options, suite, environment);
 
-  // Read while no guest waits for it.
-  const { readResults, writeResults, writeWhole } = await import("../experiments/results-folder.ts");
-  const { renderTable } = await import("../experiments/table.ts");
-  const { drawFigures } = await import("../experiments/figures/draw.ts");
+  const { writeResults, readResults, writeWhole, renderTable, drawFigures } = await presentation(suite);
   const folder = options.out ?? join(environment.runs, suite.name);
   const written = writeResults(folder, suite, outcomes, code);
   const results = readResults(folder);
@@ -48,6 +44,15 @@ export async function runCommand(options: RunArguments, environment: Environment
   written.push(...(await drawFigures(results, suite.figures, join(folder, "figures"))));
   environment.out(`${table}\n${writtenText(folder, written)}`);
   return reportProblems(outcomes, environment);
+}
+
+/** What shows results. It is not read before guests run. */
+async function presentation(suite: Suite) {
+  const { readResults, writeResults, writeWhole } = await import("../experiments/results-folder.ts");
+  const { renderTable } = await import("../experiments/table.ts");
+  const { drawFigures, drawing } = await import("../experiments/figures/draw.ts");
+  if (suite.figures.length > 0) await drawing();
+  return { readResults, writeResults, writeWhole, renderTable, drawFigures };
 }
 
 /** The suite that a target and the options name. */
@@ -81,25 +86,30 @@ function checkTarget(target: string): void {
 async function runAll(
   points: readonly Point[],
   options: RunArguments,
-  code: string,
+  suite: Suite,
   environment: Environment,
-): Promise<readonly Outcome[]> {
+): Promise<{ outcomes: readonly Outcome[]; code: string }> {
   const kept: ResultStore = folderStore(join(environment.runs, "points"));
   const store = options.cache ? kept : writeOnly(kept);
+  // The first worker starts while the code is hashed.
   const executor = await environment.executor(options.workers);
   const progress = showProgress(points.length, environment);
-  const begin = performance.now();
   try {
-    const outcomes = await stoppable(environment, async (signal) =>
-      runPoints(points, {
+    const code = await environment.code();
+    const begin = performance.now();
+    const outcomes = await stoppable(environment, async (signal) => {
+      const running = runPoints(points, {
         ...{ store, executor, signal, code, verify: options.verify },
         onOutcome: (outcome) => progress.done(outcome),
         traceFile: (point) => traceFileFor(options.trace, point, points),
-      }),
-    );
+      });
+      // A processor has nothing to do.
+      const reading = points.length < executor.width ? presentation(suite) : undefined;
+      return (await Promise.all([running, reading]))[0];
+    });
     progress.stop();
     tellEffort(outcomes, executor, (performance.now() - begin) / 1e3, environment);
-    return outcomes;
+    return { outcomes, code };
   } finally {
     progress.stop();
     await executor.close();

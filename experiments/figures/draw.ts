@@ -16,6 +16,9 @@ const FIGURES: Readonly<Record<string, (results: Results, published: Published) 
   "translation-statistics": translationStatisticsFigure,
 };
 
+/** What draws: large libraries, loaded only when there is something to draw. */
+export const drawing = () => import("./render.ts");
+
 /** Draws the named figures into a folder. A figure for which the run has no data is left away. Returns the paths. */
 export async function drawFigures(results: Results, names: readonly string[], folder: string): Promise<string[]> {
   const published = readPublished();
@@ -23,8 +26,7 @@ export async function drawFigures(results: Results, names: readonly string[], fo
   for (const name of names) {
     const spec = FIGURES[name]?.(results, published);
     if (spec === undefined) continue;
-    // Drawing needs libraries that take half a second to load: only when there is something to draw.
-    const { draw } = await import("./render.ts");
+    const { draw } = await drawing();
     const { svg, png } = await draw(spec);
     mkdirSync(folder, { recursive: true });
     written.push(writeWhole(join(folder, `${name}.vl.json`), `${JSON.stringify(spec, undefined, 2)}\n`));

@@ -6,6 +6,7 @@ import { isBuiltin } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { cachedDataVersionTag } from "node:v8";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sourcePositions } from "../../cli/stack.ts";
 import { ROOT } from "../../experiments/paths.ts";
@@ -78,6 +79,7 @@ describe("code that V8 compiled before", () => {
   let loader: Loader;
   let folder: string;
   const taken = (name: string) => loader.loadedFiles().find(({ path }) => path === join(folder, name))?.taken;
+  const code = (name: string) => join(folder, `${name}-${cachedDataVersionTag().toString(16)}.code`);
   const write = (name: string, answer: number) =>
     writeFileSync(join(folder, name), `(function (exports) {exports.answer = ${answer};\n})`);
 
@@ -93,19 +95,19 @@ describe("code that V8 compiled before", () => {
   test("is taken with the source that it was made of", () => {
     expect(taken("a.cjs")).toBeUndefined();
     cpSync(join(folder, "a.cjs"), join(folder, "copy.cjs"));
-    cpSync(join(folder, "a.code"), join(folder, "copy.code"));
+    cpSync(code("a"), code("copy"));
     expect(loader.load(join(folder, "copy.cjs")).answer).toBe(1);
     expect(taken("copy.cjs")).toBe(true);
   });
 
   test("is not taken with another source of the same length, nor when it is spoiled", () => {
     write("other.cjs", 2);
-    cpSync(join(folder, "a.code"), join(folder, "other.code"));
+    cpSync(code("a"), code("other"));
     expect(loader.load(join(folder, "other.cjs")).answer).toBe(2);
     expect(taken("other.cjs")).toBeUndefined();
 
     write("spoiled.cjs", 1);
-    writeFileSync(join(folder, "spoiled.code"), readFileSync(join(folder, "a.code")).fill(0, 32));
+    writeFileSync(code("spoiled"), readFileSync(code("a")).fill(0, 32));
     expect(loader.load(join(folder, "spoiled.cjs")).answer).toBe(1);
     expect(taken("spoiled.cjs")).toBe(false);
   });
@@ -122,4 +124,41 @@ describe("code that V8 compiled before", () => {
     expect(files.map(({ path }) => basename(path))).toEqual(expect.arrayContaining(["main.cjs", "session.cjs"]));
     expect(files.filter((file) => file.taken !== true)).toEqual([]);
   });
+});
+
+/** Runs `in` with so many workers, of which one is there. Whether figures could be drawn before the guest had ended. */
+function readsWhileRunning(width: number): boolean {
+  const folder = mkdtempSync(join(tmpdir(), "ringlab-run-"));
+  const script = `
+    import { load, loadedFiles } from ${JSON.stringify(pathToFileURL(join(ROOT, "bin", "load.js")).href)};
+    const start = ${JSON.stringify(start)};
+    const { ringlab, hostEnvironment } = load(start + "/main.cjs");
+    const { work } = load(start + "/worker.cjs");
+    const memory = new Int32Array(new SharedArrayBuffer(4));
+    let read;
+    const executor = {
+      width: ${width},
+      async run(task) {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        read = loadedFiles().some(({ path }) => path.endsWith("render.cjs"));
+        return work({ task, memory });
+      },
+      async close() {},
+    };
+    const world = { out() {}, err() {}, runs: ${JSON.stringify(folder)}, executor: async () => executor };
+    const status = await ringlab(["run", "in", "-t", "native", "-p", "core2-e6700"], { ...hostEnvironment(), ...world });
+    console.log(JSON.stringify({ status, read }));`;
+  try {
+    const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
+    const { status, read } = JSON.parse(stdout) as { status: number; read: boolean };
+    expect(status).toBe(0);
+    return read;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+test("what shows results is read while guests run if a processor has nothing to do, and else after them", () => {
+  expect(readsWhileRunning(2)).toBe(true);
+  expect(readsWhileRunning(1)).toBe(false);
 });
