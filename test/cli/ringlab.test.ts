@@ -95,8 +95,8 @@ describe("run", () => {
       behave: ({ fails }, result) => (fails === undefined ? result : { ...result, end: { kind: "exit", status: 1 } }),
     });
     expect(answer.status).toBe(0);
-    expect(answer.ran.length).toBe(2 * 4 * 18);
-    expect(answer.err).toMatch(/ringlab: 144 of 144 points\n$/);
+    expect(answer.ran.length).toBe(2 * 4 * 19);
+    expect(answer.err).toMatch(/ringlab: 152 of 152 points\n$/);
     expect(answer.out).toContain("ptemod-np2p");
     expect(answer.out).toMatch(/\ncli-sti .* fails /);
     expect(answer.out).toMatch(/\nfails {2}pushf-popf, classical\+shadow: PUSHF and POPF/);
@@ -108,7 +108,7 @@ describe("run", () => {
     expect(answer.err).toMatch(
       /\nringlab: cli-sti, core2-e6700, classical\+shadow, repetition 1: the guest survived, /,
     );
-    expect(answer.err).toMatch(/ringlab: 2 of 18 points failed\n$/);
+    expect(answer.err).toMatch(/ringlab: 2 of 19 points failed\n$/);
   });
 
   test("--trace writes a line for each exit; with several points a file for each", async () => {
