@@ -175,12 +175,21 @@ export interface MicroOpFields {
 export function microOp(op: number, fields: MicroOpFields = {}): MicroOp {
   return {
     op,
-    w: fields.w ?? 0,
-    d: fields.d ?? 0,
-    a: fields.a ?? 0,
-    b: fields.b ?? 0,
-    c: fields.c ?? 0,
-    x: fields.x ?? 0,
-    imm: fields.imm ?? 0,
+    w: small(fields.w),
+    d: small(fields.d),
+    a: small(fields.a),
+    b: small(fields.b),
+    c: small(fields.c),
+    x: small(fields.x),
+    imm: small(fields.imm),
   };
+}
+
+/**
+ * The same number, as V8's small integer if it is one of 32 bits. The result of floating-point arithmetic is none even then, and
+ * a field that has once had such a value is a pointer to a number of its own in every micro-op.
+ */
+function small(value = 0): number {
+  const integer = value | 0;
+  return integer === value ? integer : value;
 }

@@ -6,6 +6,7 @@
 import { pageNumber, pageOffset } from "../../memory/address.ts";
 import { CACHE_BASE, LOOKUP, LOOKUP_BYTES, lookupTable } from "./layout.ts";
 import type { BtParameters } from "./parameters.ts";
+import { pointAt } from "./points.ts";
 import { SourceIndex } from "./source-index.ts";
 import { CacheStatistics, type SavedStatistics } from "./statistics.ts";
 import {
@@ -192,7 +193,7 @@ export class TranslationCache {
   /** Where the guest is when the processor is about to execute the instruction at a linear address of the cache. */
   recover(address: number): { readonly unit: Unit; readonly point: Point } | undefined {
     const unit = this.find(address);
-    const point = unit === undefined ? undefined : pointAt(unit.translation, address - unit.address);
+    const point = unit === undefined ? undefined : pointAt(unit.translation.points, address - unit.address);
     return unit === undefined || point === undefined ? undefined : { unit, point };
   }
 
@@ -203,7 +204,7 @@ export class TranslationCache {
     const { translation } = unit;
     const offset = address - unit.address;
     if (unit.armed && offset === translation.boundary) {
-      return { kind: "armed", unit, point: pointAt(translation, offset) as Point };
+      return { kind: "armed", unit, point: pointAt(translation.points, offset) as Point };
     }
     const callOut = translation.callOuts.find((each) => each.offset === offset);
     return callOut === undefined ? undefined : { kind: "call-out", unit, callOut };
@@ -484,19 +485,6 @@ function remove(units: Unit[], unit: Unit): void {
 
 function privilegeOf({ cpl }: CodeContext): number {
   return cpl === 3 ? 1 : 0;
-}
-
-/** The point at an offset of a unit; undefined in the middle of an instruction. */
-function pointAt({ points }: Translation, offset: number): Point | undefined {
-  let low = 0;
-  let high = points.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((points[middle] as Point).offset < offset) low = middle + 1;
-    else high = middle;
-  }
-  const point = points[low];
-  return point?.offset === offset ? point : undefined;
 }
 
 /** Guest-physical ranges of a unit's source, each within a page. */

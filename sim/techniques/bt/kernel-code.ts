@@ -30,6 +30,7 @@ import { Adaptation, type FaultKind, type SavedAdaptation } from "./adaptation.t
 import { type SavedCache, TranslationCache, type Unit } from "./cache.ts";
 import { CACHE_BASE, DATA } from "./layout.ts";
 import type { BtParameters } from "./parameters.ts";
+import { beginningOf } from "./points.ts";
 import { fetchAccess, type SavedSource, SourcePages } from "./source-pages.ts";
 import {
   type CallOut,
@@ -222,8 +223,8 @@ export class BinaryTranslation implements KernelTranslator {
   #within(context: CodeContext): number {
     const unit = this.#stoppedIn;
     if (unit === null || !unit.attached || !sameContext(context, unit.translation.context)) return -1;
-    const start = unit.translation.starts.find(({ eip }) => eip === this.#parts.virtual.eip);
-    return start === undefined ? -1 : unit.address + start.offset;
+    const offset = beginningOf(unit.translation.points, this.#parts.virtual.eip);
+    return offset < 0 ? -1 : unit.address + offset;
   }
 
   #connect(from: Unit, callOut: CallOut, to: Unit): void {

@@ -2,6 +2,7 @@
  * What the translator makes of a few guest instructions: a unit's bytes, and all that a monitor must know about them.
  * Offsets count from the first byte of the unit; nothing in it depends on where it will be placed.
  */
+import type { Points } from "./points.ts";
 
 /** What the code of a unit depends on beside its bytes. */
 export interface CodeContext {
@@ -103,10 +104,8 @@ export interface Translation {
   readonly bytes: Uint8Array;
   /** For each byte the index of its class. */
   readonly classes: Uint8Array;
-  /** Points by ascending offset, one for each instruction of the cache. */
-  readonly points: readonly Point[];
-  /** Where the translation of each guest instruction begins. */
-  readonly starts: readonly { readonly eip: number; readonly offset: number }[];
+  /** One for each instruction of the cache. */
+  readonly points: Points;
   /** Linear address and length of the guest's instructions. */
   readonly source: readonly [linear: number, length: number];
   readonly exits: readonly DirectExit[];

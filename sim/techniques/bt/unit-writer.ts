@@ -3,6 +3,7 @@
  * What is seldom reached (call-outs behind direct branches) is written behind everything else.
  */
 import { DATA, spillSlot } from "./layout.ts";
+import { PointsWriter } from "./points.ts";
 import {
   type CallOut,
   type CallOutKind,
@@ -10,7 +11,6 @@ import {
   type CodeClass,
   type CodeContext,
   type DirectExit,
-  type Point,
   type RegisterOperand,
   type Repair,
   type Translation,
@@ -42,10 +42,9 @@ export interface ShortJump {
 export class UnitWriter {
   readonly #bytes: number[] = [];
   readonly #classes: number[] = [];
-  readonly #points: Point[] = [];
+  readonly #points = new PointsWriter();
   readonly #exits: DirectExit[] = [];
   readonly #callOuts: CallOut[] = [];
-  readonly #starts: { readonly eip: number; readonly offset: number }[] = [];
   readonly #later: (() => void)[] = [];
   readonly #operands: RegisterOperand[] = [];
   readonly #counts: Record<CodeClass, number> = {
@@ -55,6 +54,8 @@ export class UnitWriter {
   #eip: number;
   #repairs: readonly Repair[] = [];
   #shadow = false;
+  /** The next instruction of the cache is the first for a guest instruction. */
+  #begins = false;
   #waiting: CallOut[] = [];
   #boundary = 0;
 
@@ -71,7 +72,7 @@ export class UnitWriter {
     this.as(codeClass);
     if (counts) {
       this.#counts[codeClass]++;
-      this.#starts.push({ eip, offset: this.offset });
+      this.#begins = true;
     }
     this.#precise(eip, shadow);
     for (const callOut of this.#waiting) callOut.resume = this.offset;
@@ -122,7 +123,9 @@ export class UnitWriter {
   }
 
   #instruction(bytes: readonly number[], stores: boolean): void {
-    this.#points.push({ offset: this.offset, eip: this.#eip, repairs: this.#repairs, shadow: this.#shadow, stores });
+    const point = { offset: this.offset, eip: this.#eip, repairs: this.#repairs, shadow: this.#shadow, stores };
+    this.#points.add(point, this.#begins);
+    this.#begins = false;
     for (const byte of bytes) {
       this.#bytes.push(byte);
       this.#classes.push(this.#class);
@@ -203,8 +206,7 @@ export class UnitWriter {
       ...{ eip, context, source, boundary: this.#boundary },
       bytes: Uint8Array.from(this.#bytes),
       classes: Uint8Array.from(this.#classes),
-      points: this.#points,
-      starts: this.#starts,
+      points: { packed: this.#points.packed, repairs: this.#points.repairs },
       exits: this.#exits,
       callOuts: this.#callOuts,
       operands: this.#operands,
