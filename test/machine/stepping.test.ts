@@ -1,5 +1,5 @@
 // Single steps of code at CPL 3 and in virtual-8086 mode under a monitor, where the processor steps code that runs as it
-// stands, and the monitor all other: every trap is that of bare hardware.
+// stands, and the monitor all other: every trap is that of bare hardware. At the end of a segment, too.
 import { describe, expect, test } from "vitest";
 import type { RunEnd } from "../../sim/result.ts";
 import { Program } from "./assemble.ts";
@@ -26,8 +26,8 @@ const STEPS = 60;
 /** CLD; REP MOVSB; INT3 */
 const STRINGS = [0xfc, 0xf3, 0xa4, 0xcc] as const;
 
-/** Runs what `begin` writes, until INT 30h or a fault; `code8086` is what is at 0C00:0000. */
-function kernel(begin: (p: Program) => void, code8086: (p: Program) => number[] = () => []): Kernel {
+/** Runs what `begin` writes, until INT 30h or a fault; `code8086` is what is at 0C00:`ip`. */
+function kernel(begin: (p: Program) => void, code8086: (p: Program) => number[] = () => [], ip = 0): Kernel {
   const p = new Program();
   prologue(p, false);
   p.mov("eax", "end").store(VARIABLE.resume, "eax").mov("eax", STEPS).store(VARIABLE.steps, "eax");
@@ -36,13 +36,13 @@ function kernel(begin: (p: Program) => void, code8086: (p: Program) => number[] 
   begin(p);
   p.label("leave").code(0xcd, VECTOR.leave).label("end").exit();
   epilogue(p, false);
-  const bytes = [[AT.virtual8086, Uint8Array.from(code8086(p))]] as const;
+  const bytes = [[AT.virtual8086 + ip, Uint8Array.from(code8086(p))]] as const;
   return { program: p, pae: false, interrupts: false, words: [], bytes };
 }
 
-/** To virtual-8086 mode at 0C00:0000, with DS and ES at 0D00h. */
-function enterVirtual8086(p: Program, flags: number): void {
-  for (const word of [0, 0, 0xd00, 0xd00, 0xc00, 0xff0, flags | VM | 2, AT.virtual8086 >>> 4, 0]) p.push(word);
+/** To virtual-8086 mode at 0C00:`ip`, with DS and ES at 0D00h. */
+function enterVirtual8086(p: Program, flags: number, ip = 0): void {
+  for (const word of [0, 0, 0xd00, 0xd00, 0xc00, 0xff0, flags | VM | 2, AT.virtual8086 >>> 4, ip]) p.push(word);
   p.mov("esi", 0x20).mov("edi", 0x40).code(0xcf);
 }
 
@@ -69,6 +69,17 @@ const KERNELS: Readonly<Record<string, Kernel>> = {
   "virtual-8086 code at IOPL 3 that sets TF itself": kernel(
     (p) => enterVirtual8086(p, 0x3000),
     () => [0x68, 0x02, 0x31, 0x9d, ...STRINGS, 0xcd, VECTOR.call, 0xe4, 0x80],
+  ),
+  // CLI, which the monitor executes; IP is 10000h then
+  "virtual-8086 code up to the end of its segment": kernel(
+    (p) => enterVirtual8086(p, 0x3000, 0xffff),
+    () => [0xfa],
+    0xffff,
+  ),
+  "virtual-8086 code that is stepped beyond its segment": kernel(
+    (p) => enterVirtual8086(p, 0x3000 | TF, 0xffff),
+    () => [0xfa],
+    0xffff,
   ),
   // INC AX; MOV EDX, leave; MOV ECX, stack; SYSENTER
   "virtual-8086 code that leaves by SYSENTER": kernel(
@@ -105,12 +116,12 @@ describe.each(Object.entries(KERNELS))("%s", (_name, steps) => {
       const reference = bootKernel(steps, setup);
       const whole = account(reference, reference.machine.run(LIMIT));
       let rig = bootKernel(steps, setup);
-      let end = rig.machine.run(LIMIT, 97);
+      let end = rig.machine.run(LIMIT, 211);
       while (end.kind === "limit") {
         const saved = structuredClone(rig.machine.save());
         rig = emptyMachine({ ...setup, guestBytes: GUEST_BYTES });
         rig.machine.restore(saved);
-        end = rig.machine.run(LIMIT, 97);
+        end = rig.machine.run(LIMIT, 211);
       }
       expect(account(rig, end)).toEqual(whole);
     },
