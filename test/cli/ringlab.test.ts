@@ -36,9 +36,9 @@ describe("run", () => {
   test("a workload runs on all profiles and techniques, prints its table and says what it wrote", async () => {
     const answer = await run(fresh("in"));
     expect(answer.status).toBe(0);
-    expect(answer.ran.map((point) => `${point.profile} ${point.technique}`)).toEqual([
-      ...["pentium4-672 native", "pentium4-672 bt", "pentium4-672 vtx"],
-      ...["core2-e6700 native", "core2-e6700 bt", "core2-e6700 vtx"],
+    expect(answer.ran.map((point) => `${point.profile} ${point.technique}`).sort()).toEqual([
+      ...["core2-e6700 bt", "core2-e6700 native", "core2-e6700 vtx"],
+      ...["pentium4-672 bt", "pentium4-672 native", "pentium4-672 vtx"],
     ]);
     expect(answer.out).toMatch(/^in: read of the POST port/);
     expect(answer.out).toMatch(/\nin +[\d ]+ +3 209 i /);
@@ -80,7 +80,7 @@ describe("run", () => {
         "9",
       ),
     );
-    expect(answer.ran.map((point) => `${point.parameters} ${point.repetition}`)).toEqual([
+    expect(answer.ran.map((point) => `${point.parameters} ${point.repetition}`).sort()).toEqual([
       "scale=1 0",
       "scale=1 1",
       "scale=3 0",

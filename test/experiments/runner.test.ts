@@ -39,6 +39,14 @@ test("outcomes come in the order of the points, whatever finishes first", async 
   expect(outcomes.map((outcome) => outcome.point)).toEqual(points);
 });
 
+test("two lanes begin at either end of the techniques, so that each keeps to its own", async () => {
+  const executor = fakeExecutor();
+  await runPoints(points, { store: folderStore(folder), executor, code: "c" });
+  const ofLane = (lane: number) => executor.ran.filter((_, n) => n % 2 === lane).map(({ technique }) => technique);
+  expect(ofLane(0)).toEqual(Array(points.length / 2).fill("native"));
+  expect(ofLane(1)).toEqual(Array(points.length / 2).fill("vtx"));
+});
+
 test("a second run reads every point from the store and gives the same results", async () => {
   const store = folderStore(folder);
   const first = await runPoints(points, { store, executor: fakeExecutor(), code: "c" });
