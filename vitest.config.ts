@@ -29,8 +29,9 @@ export default defineConfig({
     isolate: false,
     // Vitest leaves a core free, which is half of a small machine.
     maxWorkers: availableParallelism(),
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // A machine may be slow, or busy with something else.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     coverage: {
       provider: "v8",
       include: ["sim/**/*.ts", "experiments/**/*.ts", "cli/**/*.ts"],
