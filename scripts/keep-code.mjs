@@ -28,14 +28,19 @@ setFlagsFromString("--no-flush-bytecode");
 const { ringlab, hostEnvironment } = load(join(folder, "start", "main.cjs"));
 const { work } = load(join(folder, "start", "worker.cjs"));
 const memory = new Int32Array(new SharedArrayBuffer(4));
+/** What the commands report; shown when one fails. */
+let reported = "";
+const err = (text) => {
+  reported += text;
+};
 const environment = {
   ...hostEnvironment(),
-  ...{ out() {}, err() {}, isTerminal: false, runs },
+  ...{ out() {}, err, isTerminal: false, runs },
   executor: async () => ({ width: 1, run: async (task) => work({ task, memory }), close: async () => {} }),
 };
 for (const command of COMMANDS) {
   const status = await ringlab(command, environment);
-  if (status !== 0) throw new Error(`ringlab ${command.join(" ")}: status ${status}`);
+  if (status !== 0) throw new Error(`ringlab ${command.join(" ")}: status ${status}\n${reported}`);
 }
 rmSync(runs, { recursive: true, force: true });
 setFlagsFromString("--flush-bytecode");
