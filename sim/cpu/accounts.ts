@@ -10,8 +10,8 @@ import type { CostName } from "./profiles/profile.ts";
 export const HARDWARE_ACTIVITIES = ["instructions", "walk", "delivery", "transition", "vmcs", "device-wait"] as const;
 export type HardwareActivity = (typeof HARDWARE_ACTIVITIES)[number];
 
-/** One domain's accounts. */
-export type DomainAccounts = Readonly<Record<HardwareActivity, Account>>;
+/** One domain's accounts, and its index in DOMAINS. */
+export type DomainAccounts = Readonly<Record<HardwareActivity, Account>> & { readonly domain: number };
 
 /** Costs that are not charged to `instructions`. */
 const ACTIVITY_OF_COST: Partial<Record<CostName, HardwareActivity>> = {
@@ -37,19 +37,38 @@ export function activityOf(cost: CostName): HardwareActivity {
   return ACTIVITY_OF_COST[cost] ?? "instructions";
 }
 
-export class Accounts {
-  /** Accounts of the domain that is running now. */
-  current: DomainAccounts;
-  readonly byDomain: Readonly<Record<Domain, DomainAccounts>>;
+/** Words that compiled code has of this: the index of the domain that runs, and the accounts of all, by domain and activity. */
+export const ACCOUNT_CELL = { domain: 0, accounts: 1 } as const;
+const CELLS = ACCOUNT_CELL.accounts + DOMAINS.length * HARDWARE_ACTIVITIES.length;
+export const ACCOUNT_CELL_BYTES = CELLS * 4;
 
-  constructor(ledger: Ledger) {
-    const byDomain = {} as Record<Domain, DomainAccounts>;
-    for (const domain of DOMAINS) {
-      const accounts = {} as Record<HardwareActivity, Account>;
-      for (const activity of HARDWARE_ACTIVITIES) accounts[activity] = ledger.account(domain, activity);
-      byDomain[domain] = accounts;
-    }
-    this.byDomain = byDomain;
-    this.current = byDomain["guest-kernel"];
+export class Accounts {
+  readonly byDomain: Readonly<Record<Domain, DomainAccounts>>;
+  readonly #domains: readonly DomainAccounts[];
+  readonly #cells: Int32Array;
+
+  /** With ACCOUNT_CELL_BYTES of `buffer` from `byteOffset` on. */
+  constructor(ledger: Ledger, buffer: ArrayBufferLike = new ArrayBuffer(ACCOUNT_CELL_BYTES), byteOffset = 0) {
+    this.#cells = new Int32Array(buffer, byteOffset, CELLS);
+    this.#domains = DOMAINS.map((name, domain) => {
+      const accounts = HARDWARE_ACTIVITIES.map((activity) => ledger.account(name, activity));
+      this.#cells.set(accounts, ACCOUNT_CELL.accounts + domain * accounts.length);
+      const named = HARDWARE_ACTIVITIES.map((activity, n) => [activity, accounts[n] as Account]);
+      return { ...(Object.fromEntries(named) as Record<HardwareActivity, Account>), domain };
+    });
+    this.byDomain = Object.fromEntries(DOMAINS.map((name, domain) => [name, this.#domains[domain]])) as Record<
+      Domain,
+      DomainAccounts
+    >;
+    this.current = this.byDomain["guest-kernel"];
+  }
+
+  /** Accounts of the domain that is running now. */
+  get current(): DomainAccounts {
+    return this.#domains[this.#cells[ACCOUNT_CELL.domain] as number] as DomainAccounts;
+  }
+
+  set current({ domain }: DomainAccounts) {
+    this.#cells[ACCOUNT_CELL.domain] = domain;
   }
 }

@@ -16,9 +16,10 @@ import { Accounts, type DomainAccounts } from "./accounts.ts";
 import type { Bus } from "./bus.ts";
 import { type Block, type BlockMode, CodeCache } from "./code-cache.ts";
 import { MAX_INSTRUCTION_BYTES } from "./decode.ts";
-import { EXIT, TO_THE_CORE, TRANSFER_USER, transferMode } from "./engine/contract.ts";
+import { EXIT, MODE, TO_THE_CORE, TRANSFER_USER, transferMode } from "./engine/contract.ts";
 import { Engine, type EnginePolicy } from "./engine/engine.ts";
 import { ORIGIN } from "./engine/fast-transfers.ts";
+import { GUARD } from "./engine/layout.ts";
 import { FLUSH } from "./environment.ts";
 import { EventDelivery } from "./events.ts";
 import { execute } from "./interpreter.ts";
@@ -108,12 +109,6 @@ export interface SavedCore {
 }
 
 const DOMAINS_OF_CODE = ["guest-user", "guest-kernel", "monitor"] as const satisfies readonly Domain[];
-const USER = 0;
-const KERNEL = 1;
-const MONITOR = 2;
-/** Bits of the index of a block's mode: sizes of code and stack. */
-const BIG = 4;
-const BIG_STACK = 8;
 
 /** DR6.BS: the trap of single step; in the same place in pending debug exceptions. */
 const SINGLE_STEP = 1 << 14;
@@ -175,7 +170,7 @@ export class Core {
   constructor(parts: CoreParts) {
     const { memory, profile, ledger } = parts;
     this.state = new CpuState(memory.buffer, memory.stateOffset(parts.index));
-    this.accounts = new Accounts(ledger);
+    this.accounts = new Accounts(ledger, memory.buffer, memory.engineArea.core);
     this.mmu = new Mmu({
       state: this.state,
       memory,
@@ -555,7 +550,15 @@ export class Core {
     if ((flags & FLAG.RF) !== 0) i32[CELL.resumeLoaded] = 0;
     if (user !== (accounts.current === this.#user)) this.#enterDomain();
     if (accounts.current === this.#monitor) return TO_THE_CORE;
-    return transferMode(this.#modeIndex(user ? USER : KERNEL, false), user);
+    this.#shareGuard();
+    return transferMode(this.#modeIndex(user ? MODE.USER : MODE.KERNEL, false), user);
+  }
+
+  #shareGuard(): void {
+    const stops = this.#watches !== 0 || (this.#engine as Engine).due;
+    const intercepts = this.vmx !== null && this.vmx.nonRoot !== null;
+    const monitor = this.monitorAtRing0 || (this.gatePage >= 0 && !intercepts);
+    this.env.guard((intercepts ? GUARD.INTERCEPTS : 0) | (stops ? GUARD.STOPS : 0) | (monitor ? GUARD.MONITOR : 0));
   }
 
   /**
@@ -678,6 +681,7 @@ export class Core {
     // The fetch has taken the time up to the deadline: the instruction has begun, no boundary comes before its end.
     const { clock } = this.#ledger;
     if (clock.now >= clock.deadline) return false;
+    this.#shareGuard();
     const exit = block.compiled.entry();
     this.#unfit = exit === EXIT.UNFIT;
     this.#interpretNext = exit !== EXIT.LEFT;
@@ -774,16 +778,16 @@ export class Core {
 
   #mode(physical: number, user: boolean, single: boolean): BlockMode {
     const domain = user
-      ? USER
+      ? MODE.USER
       : this.attribution !== null && this.attribution[physical >>> 12] === 1
-        ? MONITOR
-        : KERNEL;
+        ? MODE.MONITOR
+        : MODE.KERNEL;
     const index = this.#modeIndex(domain, single);
     let mode = this.#modes[index];
     if (mode === undefined) {
       const account = this.accounts.byDomain[DOMAINS_OF_CODE[domain] as Domain].instructions;
-      const bits = (index & BIG) !== 0 ? 32 : 16;
-      mode = { bits, stackBits: (index & BIG_STACK) !== 0 ? 32 : 16, account, user, single, index };
+      const bits = (index & MODE.BIG) !== 0 ? 32 : 16;
+      mode = { bits, stackBits: (index & MODE.BIG_STACK) !== 0 ? 32 : 16, account, user, single, index };
       this.#modes[index] = mode;
     }
     return mode;
@@ -792,7 +796,7 @@ export class Core {
   #modeIndex(domain: number, single: boolean): number {
     const big = (this.state.segmentRights(SEG.cs) & RIGHTS.DB) !== 0;
     const bigStack = (this.state.segmentRights(SEG.ss) & RIGHTS.DB) !== 0;
-    return domain | (big ? BIG : 0) | (bigStack ? BIG_STACK : 0) | (single ? 16 : 0);
+    return domain | (big ? MODE.BIG : 0) | (bigStack ? MODE.BIG_STACK : 0) | (single ? 16 : 0);
   }
 
   /** Bytes that are not an instruction of this processor, or not one that is modelled. */

@@ -21,7 +21,7 @@
 import type { Clock } from "../clock.ts";
 import { PAGE_SIZE, pageBase, pageOffset, wrap32 } from "../memory/address.ts";
 import { CODE_GRANULE_SHIFT, type PhysicalMemory, RAM_OFFSET, REASON } from "../memory/physical.ts";
-import { TLB_ATTRIBUTE, type Tlb } from "../memory/tlb.ts";
+import { TLB_ATTRIBUTE, type Tlb, type TlbLayout } from "../memory/tlb.ts";
 import type { Accounts } from "./accounts.ts";
 import type { Bus } from "./bus.ts";
 import { ACCESS, FLUSH } from "./environment.ts";
@@ -47,9 +47,31 @@ const EMPTY_TAGS = Int32Array.from({ length: 1 << FAST_BITS }, (_, slot) => empt
 /** No RAM is there: MAX_RAM_BYTES is below. */
 const COMPILED_END = 0x7ffff000;
 const FILLED_LIST = 512;
+/** Where its words begin, behind those of paging.ts. */
+const FILLED_OFFSET = 128;
 
 /** Attributes of every page while paging is off. */
 const UNPAGED = TLB_ATTRIBUTE.WRITABLE | TLB_ATTRIBUTE.USER | TLB_ATTRIBUTE.DIRTY;
+
+/** Byte offsets in the shared memory of what the MMU has there, and log2 of the entries of a part of its tables. */
+export interface MmuLayout {
+  readonly fastTags: number;
+  readonly fastFrames: number;
+  readonly fastBits: number;
+  /** Tags, frames (f64) and bases (i32) of fetches: supervisor, then user. */
+  readonly fetchTags: number;
+  readonly fetchFrames: number;
+  readonly fetchBases: number;
+  readonly fetchBits: number;
+  /** How many slots of the fast table have been filled, and which, `filledList` of them at the most. */
+  readonly filled: number;
+  readonly filledList: number;
+  /** Counters (COUNT, f64), and which walks are usual (USUAL_CELL). */
+  readonly counts: number;
+  readonly usual: number;
+  readonly dataTlb: TlbLayout;
+  readonly instructionTlb: TlbLayout;
+}
 
 export class Mmu {
   readonly #state: CpuState;
@@ -63,8 +85,7 @@ export class Mmu {
   readonly #tags: Int32Array;
   readonly #frames: Int32Array;
   /** Slots filled since the last clearing, so that clearing need not touch the whole table; more than fit: it does. */
-  readonly #filled = new Int32Array(FILLED_LIST);
-  #filledCount = 0;
+  readonly #filled: Int32Array;
   /** During a flush of many pages a large one, for which whole tables are searched, is only noted. */
   #droppingMany = false;
   #droppedLarge = false;
@@ -100,6 +121,8 @@ export class Mmu {
     this.#tags = new Int32Array(buffer, engineArea.fastTable, FAST_PARTS << FAST_BITS);
     this.#emptyParts(FAST_PARTS);
     this.#frames = new Int32Array(buffer, engineArea.fastTable + this.#tags.byteLength, FAST_PARTS << FAST_BITS);
+    // The first word counts them.
+    this.#filled = new Int32Array(buffer, engineArea.translation + FILLED_OFFSET, 1 + FILLED_LIST).fill(0, 0, 1);
     this.#fetchFrames = new Float64Array(buffer, engineArea.fetchTable, 2 << FETCH_BITS);
     const fetchTags = engineArea.fetchTable + this.#fetchFrames.byteLength;
     this.#fetchTags = new Int32Array(buffer, fetchTags, 2 << FETCH_BITS).fill(NO_PAGE);
@@ -247,22 +270,21 @@ export class Mmu {
     return this.#fetchTags[slot] === page ? (this.#fetchFrames[slot] as number) : -1;
   }
 
-  /** Byte offsets of the fast tables in the shared memory, and log2 of the entries of a part. */
-  fastTables(): {
-    readonly fastTags: number;
-    readonly fastFrames: number;
-    readonly fastBits: number;
-    readonly fetchTags: number;
-    readonly fetchBases: number;
-    readonly fetchBits: number;
-  } {
+  /** Where compiled code finds the fast tables and the modelled TLBs. */
+  shared(): MmuLayout {
     return {
       fastTags: this.#tags.byteOffset,
       fastFrames: this.#frames.byteOffset,
       fastBits: FAST_BITS,
       fetchTags: this.#fetchTags.byteOffset,
+      fetchFrames: this.#fetchFrames.byteOffset,
       fetchBases: this.#fetchBases.byteOffset,
       fetchBits: FETCH_BITS,
+      filled: this.#filled.byteOffset,
+      filledList: FILLED_LIST,
+      ...this.#paging.sharedOffsets(),
+      dataTlb: this.#paging.dataTlb.layout(),
+      instructionTlb: this.#paging.instructionTlb.layout(),
     };
   }
 
@@ -290,10 +312,12 @@ export class Mmu {
    * CR0.PG and CR0.WP, and when gate A20 moves; harmless at any time.
    */
   pagingChanged(): void {
-    if (this.#filledCount > FILLED_LIST) this.#emptyParts(FILLED_PARTS);
-    else for (let i = 0; i < this.#filledCount; i++) this.#emptySlot(this.#filled[i] as number);
-    this.#filledCount = 0;
+    const count = this.#filled[0] as number;
+    if (count > FILLED_LIST) this.#emptyParts(FILLED_PARTS);
+    else for (let i = 1; i <= count; i++) this.#emptySlot(this.#filled[i] as number);
+    this.#filled[0] = 0;
     this.#fetchTags.fill(NO_PAGE);
+    this.#paging.shareUsual(!this.#watching);
   }
 
   /** Counters with dotted names. */
@@ -399,8 +423,9 @@ export class Mmu {
   #setFast(part: number, page: number, frame: number): void {
     const slot = (part << FAST_BITS) | (page & FAST_MASK);
     if (this.#tags[slot] === emptyTag(slot)) {
-      if (this.#filledCount < FILLED_LIST) this.#filled[this.#filledCount] = slot;
-      this.#filledCount++;
+      const count = (this.#filled[0] as number) + 1;
+      if (count <= FILLED_LIST) this.#filled[count] = slot;
+      this.#filled[0] = count;
     }
     this.#tags[slot] = page << 12;
     this.#frames[slot] = RAM_OFFSET + frame;

@@ -13,7 +13,7 @@ import type { Account, Ledger } from "../ledger.ts";
 import { lowBits, pageBase, pageNumberAt } from "../memory/address.ts";
 import { PAGING_32, PAGING_PAE, type Tables, tablesOf } from "../memory/page-tables.ts";
 import { type PhysicalMemory, REASON } from "../memory/physical.ts";
-import { type EvictionListener, type SavedTlb, TLB_ATTRIBUTE, Tlb } from "../memory/tlb.ts";
+import { type EvictionListener, type SavedTlb, TLB_ATTRIBUTE, Tlb, type TlbStorage } from "../memory/tlb.ts";
 import {
   FIRST_STAGE_REASONS,
   PF,
@@ -49,12 +49,41 @@ export interface SavedMmu {
   readonly counters: Readonly<Record<string, number>>;
 }
 
-/** Events of one TLB side. */
-class SideCounts {
-  misses = 0;
-  secondLevelHits = 0;
-  walks = 0;
-}
+/** Counters, in the order in which they stand in the shared memory (f64). */
+const COUNTERS = [
+  "tlb.instruction.misses",
+  "tlb.instruction.second-level-hits",
+  "tlb.data.misses",
+  "tlb.data.second-level-hits",
+  "walk.count.instruction",
+  "walk.count.data",
+  "walk.references.pde",
+  "walk.references.pte",
+  "walk.updates",
+  "tlb.flushes.all",
+  "tlb.flushes.non-global",
+  "tlb.flushes.page",
+] as const;
+/** Indices of counters: of each side, and of both. */
+export const COUNT = {
+  instruction: { misses: 0, secondLevelHits: 1, walks: 4 },
+  data: { misses: 2, secondLevelHits: 3, walks: 5 },
+  pde: 6,
+  pte: 7,
+  updates: 8,
+  all: 9,
+  nonGlobal: 10,
+  page: 11,
+} as const;
+export type SideCounts = (typeof COUNT)["instruction" | "data"];
+
+/** Words that say which walks compiled code may make: those for these registers, if they are usual. */
+export const USUAL_CELL = {
+  cr0: 0,
+  cr4: 1,
+  /** 32-bit paging, with gate A20 open. */
+  usual: 2,
+} as const;
 
 /** A walk's context, whose root and PDPTEs follow the registers. */
 type Context = WalkContext & { root: number; pdptes: NonNullable<WalkContext["pdptes"]> };
@@ -97,14 +126,11 @@ export class Paging implements TableMemory {
   readonly #contextPdptes = new Int32Array(PDPTE_WORDS);
   readonly #result = new WalkResult();
 
-  readonly #instruction = new SideCounts();
-  readonly #data = new SideCounts();
-  #pdeReferences = 0;
-  #pteReferences = 0;
-  #walkUpdates = 0;
-  #flushesAll = 0;
-  #flushesNonGlobal = 0;
-  #flushesPage = 0;
+  /** By COUNT. */
+  readonly #counts: Float64Array;
+  /** By USUAL_CELL. */
+  readonly #usual: Int32Array;
+  #permitted = true;
 
   /** TLB_ATTRIBUTE bits of the last translation that `data` or `fetch` gave. */
   attributes = 0;
@@ -118,10 +144,19 @@ export class Paging implements TableMemory {
     this.#accounts = parts.accounts;
     this.#ticks = costTicks(parts.profile);
     this.#onDataEvict = onDataEvict;
-    this.dataTlb = new Tlb(parts.profile.dataTlb, parts.seed, onDataEvict);
+    const { buffer, engineArea } = parts.memory;
+    this.#counts = new Float64Array(buffer, engineArea.translation, COUNTERS.length).fill(0);
+    this.#usual = new Int32Array(buffer, engineArea.translation + this.#counts.byteLength, 3);
+    const storage = (byteOffset: number): TlbStorage => ({ buffer, byteOffset });
+    this.dataTlb = new Tlb(parts.profile.dataTlb, parts.seed, onDataEvict, storage(engineArea.dataTlb));
     // The two sides draw from different sequences.
     const instructionSeed = (parts.seed ^ 0x5bd1e995) >>> 0;
-    this.instructionTlb = new Tlb(parts.profile.instructionTlb, instructionSeed, onInstructionEvict);
+    this.instructionTlb = new Tlb(
+      parts.profile.instructionTlb,
+      instructionSeed,
+      onInstructionEvict,
+      storage(engineArea.instructionTlb),
+    );
     this.#abilities = addressAbilities(parts.profile);
     this.#takeContext();
   }
@@ -134,10 +169,10 @@ export class Paging implements TableMemory {
   /** Physical address for a data access (ACCESS bits) to a 32-bit linear address, or -1 with a fault in the signal. */
   data(address: number, access: number): number {
     const tlb = this.dataTlb;
-    let entry = this.#lookup(tlb, this.#data, address, access);
+    let entry = this.#lookup(tlb, COUNT.data, address, access);
     if (entry < 0) return -1;
     if ((access & ACCESS.WRITE) !== 0 && ((tlb.attributes[entry] as number) & TLB_ATTRIBUTE.DIRTY) === 0) {
-      this.#data.walks++;
+      this.#count(COUNT.data.walks);
       entry = this.#walkInto(tlb, address, access, entry);
       if (entry < 0) return -1;
     }
@@ -157,7 +192,7 @@ export class Paging implements TableMemory {
   /** Physical address of an instruction byte at a 32-bit linear address, or -1 with a fault in the signal. */
   fetch(address: number, user: boolean): number {
     const tlb = this.instructionTlb;
-    const entry = this.#lookup(tlb, this.#instruction, address, ACCESS.FETCH | (user ? ACCESS.USER : 0));
+    const entry = this.#lookup(tlb, COUNT.instruction, address, ACCESS.FETCH | (user ? ACCESS.USER : 0));
     if (entry < 0) return -1;
     this.attributes = tlb.attributes[entry] as number;
     return (tlb.bases[entry] as number) + lowBits(address, tlb.shifts[entry] as number);
@@ -166,11 +201,11 @@ export class Paging implements TableMemory {
   /** Flushes what FLUSH says. */
   flush(scope: number): void {
     if (scope === FLUSH.NON_GLOBAL) {
-      this.#flushesNonGlobal++;
+      this.#count(COUNT.nonGlobal);
       this.dataTlb.flushNonGlobal();
       this.instructionTlb.flushNonGlobal();
     } else {
-      this.#flushesAll++;
+      this.#count(COUNT.all);
       this.#dropAll();
     }
   }
@@ -186,30 +221,40 @@ export class Paging implements TableMemory {
 
   /** INVLPG: entries for the page of any size that contains the address, global ones too. */
   flushPage(address: number): void {
-    this.#flushesPage++;
+    this.#count(COUNT.page);
     this.#dropPage(address);
   }
 
+  /** Notes whether compiled code may walk (USUAL_CELL); `permitted`: as far as the MMU is concerned. */
+  shareUsual(permitted: boolean): void {
+    this.#permitted = permitted;
+    this.#noteUsual();
+  }
+
+  #noteUsual(): void {
+    this.#usual[USUAL_CELL.cr0] = this.#contextCr0;
+    this.#usual[USUAL_CELL.cr4] = this.#contextCr4;
+    const usual = this.#permitted && this.#memory.a20 && this.#tables.format === PAGING_32;
+    this.#usual[USUAL_CELL.usual] = usual && (this.#contextCr0 & CR0.PG) !== 0 ? 1 : 0;
+  }
+
+  /** Byte offsets of the counters and of the words of USUAL_CELL. */
+  sharedOffsets(): { readonly counts: number; readonly usual: number } {
+    return { counts: this.#counts.byteOffset, usual: this.#usual.byteOffset };
+  }
+
+  #count(index: number, events = 1): void {
+    this.#counts[index] = (this.#counts[index] as number) + events;
+  }
+
   counters(): Record<string, number> {
-    return {
-      "tlb.instruction.misses": this.#instruction.misses,
-      "tlb.instruction.second-level-hits": this.#instruction.secondLevelHits,
-      "tlb.data.misses": this.#data.misses,
-      "tlb.data.second-level-hits": this.#data.secondLevelHits,
-      "walk.count.instruction": this.#instruction.walks,
-      "walk.count.data": this.#data.walks,
-      "walk.references.pde": this.#pdeReferences,
-      "walk.references.pte": this.#pteReferences,
-      "walk.updates": this.#walkUpdates,
-      "tlb.flushes.all": this.#flushesAll,
-      "tlb.flushes.non-global": this.#flushesNonGlobal,
-      "tlb.flushes.page": this.#flushesPage,
-    };
+    return Object.fromEntries(COUNTERS.map((name, index) => [name, this.#counts[index] as number]));
   }
 
   /** TLB misses that walked, instruction and data. */
   get walksFromMisses(): number {
-    return this.#instruction.misses + this.#data.misses;
+    const { instruction, data } = COUNT;
+    return (this.#counts[instruction.misses] as number) + (this.#counts[data.misses] as number);
   }
 
   save(): SavedMmu {
@@ -219,19 +264,9 @@ export class Paging implements TableMemory {
   restore(saved: SavedMmu): void {
     this.instructionTlb.restore(saved.instruction);
     this.dataTlb.restore(saved.data);
-    const count = (name: string): number => saved.counters[name] ?? 0;
-    this.#instruction.misses = count("tlb.instruction.misses");
-    this.#instruction.secondLevelHits = count("tlb.instruction.second-level-hits");
-    this.#data.misses = count("tlb.data.misses");
-    this.#data.secondLevelHits = count("tlb.data.second-level-hits");
-    this.#instruction.walks = count("walk.count.instruction");
-    this.#data.walks = count("walk.count.data");
-    this.#pdeReferences = count("walk.references.pde");
-    this.#pteReferences = count("walk.references.pte");
-    this.#walkUpdates = count("walk.updates");
-    this.#flushesAll = count("tlb.flushes.all");
-    this.#flushesNonGlobal = count("tlb.flushes.non-global");
-    this.#flushesPage = count("tlb.flushes.page");
+    COUNTERS.forEach((name, index) => {
+      this.#counts[index] = saved.counters[name] ?? 0;
+    });
   }
 
   /** Charges a named cost of the profile. */
@@ -255,8 +290,8 @@ export class Paging implements TableMemory {
   readTable(address: number, reason: number): number {
     if (reason >= 0) {
       this.#memory.countReference(reason);
-      if (reason === REASON.pte) this.#pteReferences++;
-      else if (reason === REASON.pde) this.#pdeReferences++;
+      if (reason === REASON.pte) this.#count(COUNT.pte);
+      else if (reason === REASON.pde) this.#count(COUNT.pde);
     }
     const located = this.#memory.locate(address);
     if (this.#memory.stores(located)) return this.#memory.read32(located);
@@ -270,16 +305,16 @@ export class Paging implements TableMemory {
   }
 
   /** First-level index of the entry that translates the access and permits it, or -1 with a fault in the signal. */
-  #lookup(tlb: Tlb, counts: SideCounts, address: number, access: number): number {
+  #lookup(tlb: Tlb, side: SideCounts, address: number, access: number): number {
     let entry = tlb.lookup(address);
     if (entry < 0) {
       entry = tlb.promote(address);
       if (entry < 0) {
-        counts.misses++;
-        counts.walks++;
+        this.#count(side.misses);
+        this.#count(side.walks);
         return this.#walkInto(tlb, address, access, -1);
       }
-      counts.secondLevelHits++;
+      this.#count(side.secondLevelHits);
       this.charge(this.#accounts.current.walk, "tlbSecondLevel");
     }
     if (!this.#permits(tlb.attributes[entry] as number, access)) return this.#fault(address, this.#errorCode(access));
@@ -297,7 +332,7 @@ export class Paging implements TableMemory {
       : walk(this.#tables, context, address, access & (WALK.WRITE | WALK.USER | WALK.FETCH));
     const account = this.#accounts.current.walk;
     this.#chargeWalk(account, result.references, result.updates);
-    this.#walkUpdates += result.updates;
+    this.#count(COUNT.updates, result.updates);
     if (result.outcome !== WALK_OUTCOME.TRANSLATED) return this.#fault(address, result.errorCode);
     if (known >= 0) {
       // The tables may have changed since the translation was cached.
@@ -339,8 +374,8 @@ export class Paging implements TableMemory {
     const result = this.#result;
     memory.countReference(REASON.pde);
     memory.countReference(REASON.pte);
-    this.#pdeReferences++;
-    this.#pteReferences++;
+    this.#count(COUNT.pde);
+    this.#count(COUNT.pte);
     result.references = 2;
     result.updates = 0;
     if ((pde & accessed) === 0) {
@@ -455,5 +490,6 @@ export class Paging implements TableMemory {
     if (pae) known.context.pdptes = state.pdptes();
     this.#tables = known.tables;
     this.#context = known.context;
+    this.#noteUsual();
   }
 }

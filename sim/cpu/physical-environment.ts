@@ -5,9 +5,10 @@
 import type { Account, Ledger } from "../ledger.ts";
 import type { PhysicalMemory } from "../memory/physical.ts";
 import type { Observer } from "../observer.ts";
-import { type Accounts, activityOf } from "./accounts.ts";
+import { ACCOUNT_CELL_BYTES, type Accounts, activityOf } from "./accounts.ts";
 import { BulkStrings } from "./bulk-strings.ts";
 import type { Bus } from "./bus.ts";
+import { CORE_CELL, CORE_CELLS } from "./engine/layout.ts";
 import type { Environment, Intercepts } from "./environment.ts";
 import type { Mmu } from "./mmu.ts";
 import { Predictor } from "./predictor.ts";
@@ -39,8 +40,8 @@ export class PhysicalEnvironment implements Environment {
   onPort: ((port: number, bytes: number) => void) | null = null;
   /** Devices' deadlines may have moved since the core last asked for them. */
   devicesMoved = true;
-  /** No device has asked for an interrupt since one has changed last. */
-  #quiet = false;
+  /** By CORE_CELL. */
+  readonly #shared: Int32Array;
   readonly #mmu: Mmu;
   readonly #bus: Bus;
   readonly #ledger: Ledger;
@@ -51,6 +52,7 @@ export class PhysicalEnvironment implements Environment {
   constructor(parts: EnvironmentParts) {
     this.profile = parts.profile;
     const { buffer, engineArea } = parts.memory;
+    this.#shared = new Int32Array(buffer, engineArea.core + ACCOUNT_CELL_BYTES, CORE_CELLS).fill(0);
     this.predictor = new Predictor(parts.profile, buffer, engineArea.predictor);
     this.#mmu = parts.mmu;
     this.#bus = parts.bus;
@@ -138,6 +140,11 @@ export class PhysicalEnvironment implements Environment {
     this.devicesChanged();
   }
 
+  /** Tells compiled code what stands against its doing things alone (GUARD). */
+  guard(bits: number): void {
+    this.#shared[CORE_CELL.guard] = bits;
+  }
+
   /** A device was accessed, or has changed by itself: its deadline may have moved, and its interrupt line. */
   devicesChanged(): void {
     this.devicesMove();
@@ -147,7 +154,7 @@ export class PhysicalEnvironment implements Environment {
   /** The same at a boundary, where everything is looked at anyway. */
   devicesMove(): void {
     this.devicesMoved = true;
-    this.#quiet = false;
+    this.#shared[CORE_CELL.quiet] = 0;
   }
 
   /** Straight-line execution ends where the deadline is reached; zero is always reached. */
@@ -157,9 +164,9 @@ export class PhysicalEnvironment implements Environment {
 
   interruptsOpened(): void {
     if (this.intercepts === null) {
-      if (this.#quiet) return;
-      this.#quiet = !this.#bus.interruptLine;
-      if (this.#quiet) return;
+      if (this.#shared[CORE_CELL.quiet] === 1) return;
+      this.#shared[CORE_CELL.quiet] = this.#bus.interruptLine ? 0 : 1;
+      if (this.#shared[CORE_CELL.quiet] === 1) return;
     }
     this.attention();
   }

@@ -16,6 +16,7 @@ import { TIME_AREA_CELLS } from "../ledger.ts";
 import { FRESH, type Resources } from "../resources.ts";
 import { PAGE_SHIFT, PAGE_SIZE } from "./address.ts";
 import { MemoryMap, PAGE_KIND } from "./memory-map.ts";
+import { TLB_BYTES } from "./tlb.ts";
 
 /** Bytes of the control area given to each processor; equals STATE_BYTES of cpu/state.ts (a test holds this). */
 export const CORE_STATE_BYTES = 2048;
@@ -43,8 +44,12 @@ export const ENGINE_BYTES = {
   transfers: 0x30000,
   entries: 0x4000,
   references: 0x100,
+  core: 0x100,
+  translation: 0x1000,
+  dataTlb: TLB_BYTES,
+  instructionTlb: TLB_BYTES,
 } as const;
-/** Byte offsets in the shared memory: mmu.ts, predictor.ts and engine/ say what is there. */
+/** Byte offsets in the shared memory: mmu.ts, paging.ts, tlb.ts, predictor.ts and engine/ say what is there. */
 export type EngineArea = Readonly<Record<keyof typeof ENGINE_BYTES, number>>;
 /** The address line that gate A20 holds at zero while it is closed. */
 const A20 = 0x10_0000;
@@ -131,6 +136,10 @@ export class PhysicalMemory {
       transfers: area(ENGINE_BYTES.transfers),
       entries: area(ENGINE_BYTES.entries),
       references: area(ENGINE_BYTES.references),
+      core: area(ENGINE_BYTES.core),
+      translation: area(ENGINE_BYTES.translation),
+      dataTlb: area(ENGINE_BYTES.dataTlb),
+      instructionTlb: area(ENGINE_BYTES.instructionTlb),
     };
     this.resources = resources;
     this.wasm = resources.memory(Math.ceil(end / WASM_PAGE_BYTES));

@@ -6,7 +6,8 @@
  * the engine skips a lookup that would have hit.
  *
  * Fully associative structures are not searched: valid entries stand in chains by page number, and flushes visit the
- * entries that they drop. This is for the simulator's speed and decides nothing.
+ * entries that they drop. This is for the simulator's speed and decides nothing. So is that all of it can stand in shared
+ * memory, where compiled code looks things up as the functions here do (cpu/engine/translation-code.ts).
  *
  * Simplified: a walk fills both levels and a hit in the second level copies the entry into the first (SDM and
  * optimization manual do not say more); an eviction from the second level leaves the first alone; pages larger than
@@ -38,7 +39,7 @@ export interface TlbStructures {
 export const TLB_ATTRIBUTE = { WRITABLE: 1, USER: 2, DIRTY: 4, GLOBAL: 8, EXECUTABLE: 16 } as const;
 
 /** One structure's place in the shared arrays. */
-interface Bank {
+export interface Bank {
   readonly first: number;
   readonly entries: number;
   readonly ways: number;
@@ -63,7 +64,7 @@ export interface SavedTlb {
 
 const EMPTY = -1;
 /** Chains by the low bits of the page number. */
-const CHAINS = 256;
+export const CHAINS = 256;
 const SMALL_SHIFT = 12;
 const LARGE_4M = 22;
 
@@ -81,6 +82,48 @@ function chainOf(key: number): number {
 /** Told when a translation leaves the first level. */
 export type EvictionListener = (pageNumber: number, shift: number) => void;
 
+/** Words that are shared beside the arrays. */
+export const TLB_CELL = {
+  /** Valid entries. */
+  valid: 0,
+  /** Whether a large page may be cached: lookups of large pages are skipped when not. */
+  anyLarge: 1,
+  /** Address space of lookups and fills. */
+  currentTag: 2,
+  /** log2 of the large page size in the current paging mode: 22 or 21. */
+  largeShift: 3,
+} as const;
+
+/** Where a TLB's arrays begin, as byte offsets, and its structures for small pages. */
+export interface TlbLayout {
+  readonly keys: number;
+  readonly bases: number;
+  readonly shifts: number;
+  readonly attributes: number;
+  readonly tags: number;
+  readonly pointers: number;
+  readonly free: number;
+  readonly chains: number;
+  readonly next: number;
+  readonly local: number;
+  readonly setOf: number;
+  readonly wayOf: number;
+  /** Words, by TLB_CELL. */
+  readonly cells: number;
+  readonly firstLevelEntries: number;
+  readonly small: Bank;
+  readonly secondSmall: Bank | null;
+}
+
+/** Bytes that are there for a TLB. */
+export const TLB_BYTES = 0x4000;
+
+/** Memory for a TLB's arrays: TLB_BYTES of `buffer` from `byteOffset` on. */
+export interface TlbStorage {
+  readonly buffer: ArrayBufferLike;
+  readonly byteOffset: number;
+}
+
 export class Tlb {
   /** By entry: see keyOf; EMPTY when invalid. */
   readonly #keys: Float64Array;
@@ -96,10 +139,9 @@ export class Tlb {
   /** By set: no way below this one is invalid. */
   readonly #free: Uint16Array;
   /** First entry of each chain, and by entry the next one; -1 ends a chain. Entries of all banks are in the same chains. */
-  readonly #chains = new Int16Array(CHAINS).fill(EMPTY);
+  readonly #chains: Int16Array;
   readonly #next: Int16Array;
-  /** Valid entries; and one bit for each that is not global. */
-  #valid = 0;
+  /** One bit for each valid entry that is not global. */
   readonly #local: Uint32Array;
   /** Index in `#free` of an entry's set, and its way. */
   readonly #setOf: Uint16Array;
@@ -114,15 +156,16 @@ export class Tlb {
   /** Entries below this index are first-level. */
   readonly #firstLevelEntries: number;
   #random: number;
-  /** Whether a large page may be cached: lookups of large pages are skipped when not. */
-  #anyLarge = false;
   readonly #onEvict: EvictionListener;
-  /** Address space of lookups and fills. */
-  currentTag = 0;
-  /** log2 of the large page size in the current paging mode: 22 or 21. */
-  #largeShift = LARGE_4M;
+  /** By TLB_CELL. */
+  readonly #cells: Int32Array;
 
-  constructor(structures: TlbStructures, seed: number, onEvict: EvictionListener) {
+  constructor(
+    structures: TlbStructures,
+    seed: number,
+    onEvict: EvictionListener,
+    storage: TlbStorage = { buffer: new ArrayBuffer(TLB_BYTES), byteOffset: 0 },
+  ) {
     let entries = 0;
     let pointers = 0;
     const bank = (structure: TlbStructure): Bank => {
@@ -149,17 +192,28 @@ export class Tlb {
     this.#firstLevelEntries = entries;
     this.#secondSmall = structures.secondSmall === undefined ? null : bank(structures.secondSmall);
     this.#secondLarge = structures.secondLarge === undefined ? null : bank(structures.secondLarge);
-    this.#keys = new Float64Array(entries).fill(EMPTY);
-    this.bases = new Float64Array(entries);
-    this.shifts = new Uint8Array(entries);
-    this.attributes = new Uint8Array(entries);
-    this.#tags = new Uint16Array(entries);
-    this.#pointers = new Uint16Array(pointers);
-    this.#free = new Uint16Array(pointers);
-    this.#next = new Int16Array(entries).fill(EMPTY);
-    this.#local = new Uint32Array(Math.ceil(entries / 32));
-    this.#setOf = new Uint16Array(entries);
-    this.#wayOf = new Uint16Array(entries);
+    const { buffer } = storage;
+    let end = storage.byteOffset;
+    const place = (bytes: number): number => {
+      end += Math.ceil(bytes / 8) * 8;
+      if (end > storage.byteOffset + TLB_BYTES) throw new Error(`a TLB of ${entries} entries needs more memory`);
+      return end - Math.ceil(bytes / 8) * 8;
+    };
+    this.#cells = new Int32Array(buffer, place(16), 4).fill(0);
+    this.#keys = new Float64Array(buffer, place(8 * entries), entries).fill(EMPTY);
+    this.bases = new Float64Array(buffer, place(8 * entries), entries);
+    this.shifts = new Uint8Array(buffer, place(entries), entries);
+    this.attributes = new Uint8Array(buffer, place(entries), entries);
+    this.#tags = new Uint16Array(buffer, place(2 * entries), entries);
+    this.#pointers = new Uint16Array(buffer, place(2 * pointers), pointers).fill(0);
+    this.#free = new Uint16Array(buffer, place(2 * pointers), pointers).fill(0);
+    this.#chains = new Int16Array(buffer, place(2 * CHAINS), CHAINS).fill(EMPTY);
+    this.#next = new Int16Array(buffer, place(2 * entries), entries).fill(EMPTY);
+    const words = Math.ceil(entries / 32);
+    this.#local = new Uint32Array(buffer, place(4 * words), words).fill(0);
+    this.#setOf = new Uint16Array(buffer, place(2 * entries), entries);
+    this.#wayOf = new Uint16Array(buffer, place(2 * entries), entries);
+    this.#cells[TLB_CELL.largeShift] = LARGE_4M;
     for (const each of new Set([this.#small, this.#large4M, this.#large2M, this.#secondSmall, this.#secondLarge])) {
       if (each === null) continue;
       for (let entry = 0; entry < each.entries; entry++) {
@@ -173,12 +227,59 @@ export class Tlb {
   }
 
   get largeShift(): number {
-    return this.#largeShift;
+    return this.#cells[TLB_CELL.largeShift] as number;
+  }
+
+  /** Address space of lookups and fills. */
+  get currentTag(): number {
+    return this.#cells[TLB_CELL.currentTag] as number;
+  }
+
+  set currentTag(tag: number) {
+    this.#cells[TLB_CELL.currentTag] = tag;
+  }
+
+  get #valid(): number {
+    return this.#cells[TLB_CELL.valid] as number;
+  }
+
+  set #valid(entries: number) {
+    this.#cells[TLB_CELL.valid] = entries;
+  }
+
+  get #anyLarge(): boolean {
+    return this.#cells[TLB_CELL.anyLarge] !== 0;
+  }
+
+  set #anyLarge(any: boolean) {
+    this.#cells[TLB_CELL.anyLarge] = any ? 1 : 0;
+  }
+
+  /** Where everything is, for compiled code. */
+  layout(): TlbLayout {
+    return {
+      keys: this.#keys.byteOffset,
+      bases: this.bases.byteOffset,
+      shifts: this.shifts.byteOffset,
+      attributes: this.attributes.byteOffset,
+      tags: this.#tags.byteOffset,
+      pointers: this.#pointers.byteOffset,
+      free: this.#free.byteOffset,
+      chains: this.#chains.byteOffset,
+      next: this.#next.byteOffset,
+      local: this.#local.byteOffset,
+      setOf: this.#setOf.byteOffset,
+      wayOf: this.#wayOf.byteOffset,
+      cells: this.#cells.byteOffset,
+      firstLevelEntries: this.#firstLevelEntries,
+      small: this.#small,
+      secondSmall: this.#secondSmall,
+    };
   }
 
   /** Takes the TLB, which must be empty, to a paging mode with large pages of 2^22 or 2^21 bytes. */
   useLargePages(shift: number): void {
-    this.#largeShift = shift;
+    this.#cells[TLB_CELL.largeShift] = shift;
     this.#large = shift === LARGE_4M ? this.#large4M : this.#large2M;
   }
 
@@ -186,7 +287,7 @@ export class Tlb {
   lookup(linear: number): number {
     const small = this.#find(this.#small, linear, SMALL_SHIFT);
     if (small !== EMPTY || !this.#anyLarge) return small;
-    return this.#find(this.#large, linear, this.#largeShift);
+    return this.#find(this.#large, linear, this.largeShift);
   }
 
   /** After a first-level miss: copies a second-level entry for `linear` into the first; its index there, or -1. */
@@ -194,7 +295,7 @@ export class Tlb {
     let found = EMPTY;
     if (this.#secondSmall !== null) found = this.#find(this.#secondSmall, linear, SMALL_SHIFT);
     if (found === EMPTY && this.#secondLarge !== null && this.#anyLarge)
-      found = this.#find(this.#secondLarge, linear, this.#largeShift);
+      found = this.#find(this.#secondLarge, linear, this.largeShift);
     if (found === EMPTY) return EMPTY;
     const shift = this.shifts[found] as number;
     const bank = shift === SMALL_SHIFT ? this.#small : this.#large;
@@ -208,9 +309,9 @@ export class Tlb {
    */
   insert(linear: number, shift: number, base: number, attributes: number, missed = false): number {
     const large = shift !== SMALL_SHIFT;
-    if (large && shift !== this.#largeShift) {
-      base += lowBits(linear, shift) - lowBits(linear, this.#largeShift);
-      shift = this.#largeShift;
+    if (large && shift !== this.largeShift) {
+      base += lowBits(linear, shift) - lowBits(linear, this.largeShift);
+      shift = this.largeShift;
     }
     const second = large ? this.#secondLarge : this.#secondSmall;
     if (second !== null) this.#fill(second, linear, shift, base, attributes, missed);
@@ -220,7 +321,7 @@ export class Tlb {
   /** Drops every entry that translates `linear` in the current address space, global or not, of any size (INVLPG). */
   flushPage(linear: number): void {
     this.#flushKey(linear, SMALL_SHIFT);
-    if (this.#anyLarge) this.#flushKey(linear, this.#largeShift);
+    if (this.#anyLarge) this.#flushKey(linear, this.largeShift);
   }
 
   #flushKey(linear: number, shift: number): void {
@@ -275,7 +376,7 @@ export class Tlb {
       pointers: Array.from(this.#pointers),
       random: this.#random,
       currentTag: this.currentTag,
-      largeShift: this.#largeShift,
+      largeShift: this.largeShift,
     };
   }
 

@@ -60,11 +60,21 @@ function processor(state: CpuState, cpl: number): void {
   state.flags |= FLAG.IF;
 }
 
-/** Machines that run the loop, compiled and interpreted. */
-function machines(cpl: number, gateType: number): { readonly both: Lockstep; readonly pair: readonly Machine[] } {
+/** mov ecx, esp; mov edx, on; sysenter; on: inc eax; jmp, and what it enters: inc esi; sti; sysexit. */
+const FAST_CALLS = [
+  ...[0x89, 0xe1, 0xba, 0x09, 0x00, (CODE_BASE >> 16) & 0xff, 0x00, 0x0f, 0x34],
+  ...[0x40, 0xeb, 0xf4, 0x46, 0xfb, 0x0f, 0x35],
+];
+
+/** Machines that run the loop, or other code, compiled and interpreted. */
+function machines(
+  cpl: number,
+  gateType: number,
+  code: readonly number[] = CODE,
+): { readonly both: Lockstep; readonly pair: readonly Machine[] } {
   const pair = [EAGER_POLICY, null].map((engine) => {
     const { machine } = boot({
-      ...{ technique: "native", code: Uint8Array.from(CODE), engine },
+      ...{ technique: "native", code: Uint8Array.from(code), engine },
       prepare: (state) => processor(state, cpl),
     });
     tables(machine, gateType);
@@ -131,5 +141,38 @@ test("stacks, EFLAGS and blocking that are not the usual ones", () => {
       both.run(WARM / 2);
       expect(both.divergence?.report).toBe(undefined);
     }
+  }
+});
+
+test("SYSENTER, and SYSEXIT in the shadow of STI", () => {
+  const changes: readonly ((state: CpuState) => void)[] = [
+    () => undefined,
+    (state) => state.set(CELL.sysenterCs, 0),
+    (state) => state.set(CELL.sysenterCs, 0xfff8),
+    (state) => (state.flags |= FLAG.IOPL),
+    (state) => (state.flags |= FLAG.TF),
+    (state) => (state.flags |= FLAG.VIP),
+    (state) => (state.flags |= FLAG.NT | FLAG.RF),
+    (state) => (state.flags &= ~FLAG.IF),
+    (state) => state.set(CELL.interruptibility, 8),
+    (state) => state.set(CELL.pendingDebug, 1 << 14),
+    (state) => state.set(CELL.sysenterEip, CODE_BASE + 13),
+    (state) => state.set(CELL.sysenterEip, 0xfffffff0),
+  ];
+  for (const change of changes) {
+    const { both, pair } = machines(3, 0x0e, FAST_CALLS);
+    for (const { core } of pair) {
+      core.state.set(CELL.sysenterCs, SELECTOR.kernelCode);
+      core.state.set(CELL.sysenterEip, CODE_BASE + 12);
+      core.state.set(CELL.sysenterEsp, AT.kernelStack);
+    }
+    both.run(WARM / 4);
+    const interpreted = (pair[0] as Machine).core.engineStatistics()["engine.interpreted"] as number;
+    both.run(WARM / 2);
+    // Only STI sees whether a device wants something since one has changed.
+    expect((pair[0] as Machine).core.engineStatistics()["engine.interpreted"]).toBeLessThan(interpreted + 10);
+    for (const { core } of pair) change(core.state);
+    both.run(WARM);
+    expect(both.divergence?.report).toBe(undefined);
   }
 });

@@ -34,6 +34,7 @@ import { leaveFor } from "./runtime.ts";
 import { checkCodeSegment, checkSegments, checkTarget, loadSegments, segmentLoaded } from "./segments-code.ts";
 import { type Structure, structureOf } from "./structure.ts";
 import { type Timing, timingOf } from "./timing.ts";
+import { callTransition } from "./transition-call.ts";
 import { type FunctionBody, WASM } from "./wasm.ts";
 
 export function compileRegion(region: Region, context: CompileContext): FunctionBody {
@@ -314,7 +315,9 @@ class RegionCompiler {
     this.#c.settle();
     this.#c.settled();
     this.#flush();
-    f.i32(this.#c.context.interpreted(instruction));
+    const number = this.#c.context.interpreted(instruction);
+    if (node.end.kind === "leave" && callTransition(f, instruction, number)) return;
+    f.i32(number);
     if (node.end.kind === "leave") {
       f.call(FUNCTION.leave);
       leaveFor(f, this.#c.scratch);

@@ -22,6 +22,9 @@ export const INTERPRETED = { GO_ON: 0, SIGNALLED: 1, BOUNDARY: 2 } as const;
 /** Answer of the imports `leave` and `signalled` when the core's loop must go on; else the mode for `transfer`. */
 export const TO_THE_CORE = -1;
 
+/** Parts of the index of a block's mode: whose code it is, and the sizes of code and stack. */
+export const MODE = { USER: 0, KERNEL: 1, MONITOR: 2, BIG: 4, BIG_STACK: 8 } as const;
+
 /** Bit of the mode that `transfer` is given: the code runs at CPL 3. */
 export const TRANSFER_USER = 1 << 8;
 
@@ -35,18 +38,33 @@ export const LONGEST = 0x3fffffff;
 
 /** Indices of functions in every module of regions. */
 export const FUNCTION = {
-  translate: 0,
+  translateSlow: 0,
   interpret: 1,
   leave: 2,
   signalled: 3,
   begun: 4,
   fetch: 5,
-  invalidate: 6,
-  budget: 7,
-  status: 8,
-  transfer: 9,
-  exit: 10,
-  loadSegment: 11,
+  invalidateSlow: 6,
+  next: 7,
+  budget: 8,
+  status: 9,
+  transfer: 10,
+  exit: 11,
+  loadSegment: 12,
+  translate: 13,
+  invalidate: 14,
+  sysenter: 15,
+  stiSysexit: 16,
+  interruptReturn: 17,
+  softwareInterrupt: 18,
 } as const;
-/** Indices of function types (runtime.ts). */
-export const FUNCTION_TYPE = { region: 0, translate: 1, interpret: 2, status: 3, segment: 4 } as const;
+/** Indices of function types (runtime.ts): of so many parameters where the number says no more. */
+export const FUNCTION_TYPE = {
+  region: 0,
+  translate: 1,
+  interpret: 2,
+  status: 3,
+  segment: 4,
+  four: 5,
+  five: 6,
+} as const;

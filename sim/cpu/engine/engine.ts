@@ -6,8 +6,8 @@
  * compiled together, so that modules are few. A region lives until a byte that it was made from is written.
  */
 import type { Account, Ledger } from "../../ledger.ts";
-import { type PhysicalMemory, RAM_OFFSET, REASON } from "../../memory/physical.ts";
-import type { Accounts } from "../accounts.ts";
+import { type PhysicalMemory, RAM_OFFSET } from "../../memory/physical.ts";
+import { ACCOUNT_CELL_BYTES, type Accounts } from "../accounts.ts";
 import type { Block, BlockMode, CodeCache } from "../code-cache.ts";
 import { ACCESS } from "../environment.ts";
 import { execute } from "../interpreter.ts";
@@ -20,7 +20,15 @@ import { compileRegion } from "./compile.ts";
 import { EXIT, FUNCTION_TYPE, INTERPRETED, LATER_ACCESS, TRANSLATE, transferMode } from "./contract.ts";
 import { FastTransfers } from "./fast-transfers.ts";
 import { type Interpreted, interpretedOf } from "./interpreted.ts";
-import { CAPACITY, type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS, transferSlot } from "./layout.ts";
+import {
+  CAPACITY,
+  CORE_CELL,
+  CORE_CELLS,
+  type EngineLayout,
+  TRANSFER_BYTES,
+  TRANSFER_SLOTS,
+  transferSlot,
+} from "./layout.ts";
 import { type CompiledRegion, Modules } from "./modules.ts";
 import { buildRegion, type Region, type RegionInstruction } from "./region.ts";
 import type { SegmentNow } from "./segments-code.ts";
@@ -94,6 +102,8 @@ export class Engine {
   readonly #layout: EngineLayout;
   readonly #modules: Modules;
   readonly #transfers: Int32Array;
+  /** By CORE_CELL. */
+  readonly #core: Int32Array;
   /** Interpreted instructions of regions, by number. */
   readonly #instructions: (Interpreted | undefined)[] = [];
   readonly #freeInstructions: number[] = [];
@@ -125,24 +135,30 @@ export class Engine {
       state: parts.stateOffset,
       time: parts.ledger.cells.byteOffset,
       granules: memory.codeGranules.byteOffset,
-      ...mmu.fastTables(),
+      ...mmu.shared(),
       ...env.predictor.layout(),
       transfers: memory.engineArea.transfers,
       entries: memory.engineArea.entries,
-      descriptorReferences: memory.references.byteOffset + REASON.descriptor * 8,
+      references: memory.references.byteOffset,
+      accounts: memory.engineArea.core,
+      core: memory.engineArea.core + ACCOUNT_CELL_BYTES,
+      ramBytes: memory.ramBytes,
       mispredict: costTicks(profile).mispredict,
+      ticks: costTicks(profile),
     };
     this.transfers = new FastTransfers(parts, this.#layout);
     this.#transfers = new Int32Array(memory.buffer, memory.engineArea.transfers, (TRANSFER_SLOTS * TRANSFER_BYTES) / 4);
     this.#transfers.fill(-1);
+    this.#core = new Int32Array(memory.buffer, this.#layout.core, CORE_CELLS);
     this.#modules = new Modules(memory, this.#layout, parts.policy.regions, [
-      ["translate", FUNCTION_TYPE.translate, this.#translate],
+      ["translateSlow", FUNCTION_TYPE.translate, this.#translate],
       ["interpret", FUNCTION_TYPE.interpret, this.#interpret],
       ["leave", FUNCTION_TYPE.interpret, this.#leave],
       ["signalled", FUNCTION_TYPE.interpret, this.#signalled],
       ["begun", FUNCTION_TYPE.interpret, this.#begun],
       ["fetch", FUNCTION_TYPE.interpret, this.#fetch],
-      ["invalidate", FUNCTION_TYPE.interpret, this.#invalidate],
+      ["invalidateSlow", FUNCTION_TYPE.interpret, this.#invalidate],
+      ["next", FUNCTION_TYPE.region, this.#next],
     ]);
   }
 
@@ -192,7 +208,7 @@ export class Engine {
       "engine.regions.invalidated": this.invalidated,
       "engine.translations.slow": this.slowTranslations,
       "engine.interpreted": this.interpreted,
-      "engine.transfers": this.transfers.done,
+      "engine.transfers": this.transfers.done + (this.#core[CORE_CELL.transfers] as number),
     };
   }
 
@@ -324,7 +340,7 @@ export class Engine {
     return number;
   }
 
-  /** Import `translate`: an access that the fast table does not have. */
+  /** Import `translateSlow`: an access that neither the fast table has nor `translate` walks for. */
   readonly #translate = (linear: number, what: number, spent: number): number => {
     const { mmu, memory, state, ledger } = this.#parts;
     const bytes = (what >>> 8) & 0xff;
@@ -398,7 +414,10 @@ export class Engine {
   /** Import `fetch`: the page of EIP is not in the fast table of fetches. The mode in which to go on, or TO_THE_CORE. */
   readonly #fetch = (mode: number): number => this.#parts.boundaries.fetch(mode);
 
-  /** Import `invalidate`: INVLPG of a linear address; 0 when it is not for compiled code. */
+  /** Import `next`: a boundary that may have something to do. The mode in which to go on, or TO_THE_CORE. */
+  readonly #next = (): number => this.#parts.boundaries.next();
+
+  /** Import `invalidateSlow`: INVLPG of a linear address; 0 when it is not for compiled code. */
   readonly #invalidate = (linear: number): number => {
     const { state, env, mmu } = this.#parts;
     if (state.i32[CELL.cpl] !== 0 || env.intercepts !== null) return 0;

@@ -5,6 +5,7 @@ import type { Lifted } from "../lift/lift.ts";
 import type { Rule } from "../lift/rule.ts";
 import { type MicroOp, OP } from "../micro-ops.ts";
 import type { RegionInstruction } from "./region.ts";
+import { onlyHelper } from "./transition-call.ts";
 
 /** An instruction that the interpreter runs for compiled code. */
 export interface Interpreted {
@@ -31,9 +32,10 @@ export function interpretedOf({ lifted, account, shadowed }: RegionInstruction):
   };
 }
 
-function plan({ ops, rule, ticks, length }: Lifted, account: Account): Omit<Interpreted, "shadowed"> {
+function plan(lifted: Lifted, account: Account): Omit<Interpreted, "shadowed"> {
+  const { ops, rule, ticks, length } = lifted;
   const op = ops[1] as MicroOp;
-  const helper = ops.length === 3 && op.op === OP.HELPER ? (HELPERS[op.imm] as Helper) : null;
+  const helper = onlyHelper(lifted) === null ? null : (HELPERS[op.imm] as Helper);
   const returns = helper !== null && op.imm === HELPER_NUMBER.iret && op.w === 32;
   const falls = ops[ops.length - 1]?.op === OP.END;
   return { ops, rule, account, ticks, length, helper, op, falls, returns };

@@ -1,19 +1,14 @@
 /** Where compiled code finds what it shares with the rest of the machine: byte offsets in the shared memory, and costs. */
-export interface EngineLayout {
+import type { MmuLayout } from "../mmu.ts";
+import type { CostTicks } from "../profiles/profile.ts";
+
+export interface EngineLayout extends MmuLayout {
   /** This processor's state (cpu/state.ts). */
   readonly state: number;
   /** Clock and accounts: f64 cells (clock.ts, ledger.ts). */
   readonly time: number;
   /** One byte for each CODE_GRANULE_BYTES of RAM. */
   readonly granules: number;
-  /** The MMU's fast table: bases of pages, and byte offsets of frames; one part for each kind of access (mmu.ts). */
-  readonly fastTags: number;
-  readonly fastFrames: number;
-  readonly fastBits: number;
-  /** The same for fetches: page numbers and physical page bases (i32), supervisor then user. */
-  readonly fetchTags: number;
-  readonly fetchBases: number;
-  readonly fetchBits: number;
   /** Return stack: its top (i32) and its entries (i64); last targets: sources and targets (f64). */
   readonly returnTop: number;
   readonly returns: number;
@@ -25,11 +20,30 @@ export interface EngineLayout {
   readonly transfers: number;
   /** How often each region has been entered (i32), by its place in the table. */
   readonly entries: number;
-  /** References to descriptors so far (f64). */
-  readonly descriptorReferences: number;
+  /** References so far (f64), by REASON. */
+  readonly references: number;
+  /** Words of ACCOUNT_CELL (accounts.ts), and of CORE_CELL. */
+  readonly accounts: number;
+  readonly core: number;
+  readonly ramBytes: number;
   /** Ticks of a misprediction. */
   readonly mispredict: number;
+  readonly ticks: CostTicks;
 }
+
+/** Words by which the core tells compiled code what it may do alone. */
+export const CORE_CELL = {
+  /** GUARD bits. */
+  guard: 0,
+  /** 1: no device has asked for an interrupt since one has changed last. */
+  quiet: 1,
+  /** Deliveries and returns that compiled code has done. */
+  transfers: 2,
+} as const;
+export const CORE_CELLS = 3;
+
+/** What stands against it: VMX non-root operation; breakpoints, or a compilation that is due; a monitor at CPL 0. */
+export const GUARD = { INTERCEPTS: 1, STOPS: 2, MONITOR: 4 } as const;
 
 /** log2 of the size of an i32 cell. */
 export const WORD_SHIFT = 2;

@@ -17,7 +17,7 @@ import type { PhysicalMemory } from "../../memory/physical.ts";
 import { FUNCTION_TYPE } from "./contract.ts";
 import { CAPACITY, type EngineLayout } from "./layout.ts";
 import { FUNCTION_TYPES, runtimeFunctions } from "./runtime.ts";
-import { encodeModule } from "./wasm.ts";
+import { encodeModule, type ModuleFunction, type ModuleParts } from "./wasm.ts";
 
 /** Modules of a level before they are merged; and levels. */
 const FAN = 16;
@@ -58,11 +58,16 @@ export type Imports = readonly (readonly [name: string, type: number, function_:
 
 export class Modules {
   readonly #memory: PhysicalMemory;
-  readonly #layout: EngineLayout;
   readonly #imports: Imports;
-  #table = new WebAssembly.Table({ element: "anyfunc", initial: CAPACITY });
+  /** The module of the functions that all regions use (runtime.ts): one, so that the host optimizes them once. */
+  readonly #runtime: WebAssembly.Module;
+  /** What every module is given, by name, and the table that is part of it. */
+  #given: WebAssembly.Imports[string] = {};
+  #table!: WebAssembly.Table;
   /** Instances that were made with the table. */
   #instances = 0;
+  /** Functions among what is given, in the order of FUNCTION. */
+  readonly #functions: readonly { readonly name: string; readonly type: number }[];
   readonly #capacity: number;
   readonly #free: number[] = [];
   readonly #entries: Int32Array;
@@ -81,10 +86,38 @@ export class Modules {
   constructor(memory: PhysicalMemory, layout: EngineLayout, capacity: number, imports: Imports) {
     this.#capacity = Math.min(capacity, CAPACITY);
     this.#memory = memory;
-    this.#layout = layout;
     this.#imports = imports;
     this.#entries = new Int32Array(memory.buffer, layout.entries, CAPACITY);
     for (let n = this.#capacity - 1; n >= 0; n--) this.#free.push(n);
+    const runtime = runtimeFunctions(layout);
+    const imported = imports.map(([name, type]) => ({ name, type }));
+    this.#functions = [...imported, ...runtime.map(({ name, type }) => ({ name, type }))];
+    this.#runtime = this.#compile(
+      imported,
+      runtime.map(({ name, type, body }) => ({ name, type, code: body.encode(), rare: body.rareBranches() })),
+    );
+    this.#renew();
+  }
+
+  /** A new table, and the functions that lead to it. */
+  #renew(): void {
+    this.#table = new WebAssembly.Table({ element: "anyfunc", initial: CAPACITY });
+    const given = {
+      memory: this.#memory.wasm,
+      table: this.#table,
+      ...Object.fromEntries(this.#imports.map(([name, , function_]) => [name, function_])),
+    };
+    const { exports } = new WebAssembly.Instance(this.#runtime, { m: given });
+    this.#given = { ...given, ...exports };
+    this.#instances = 1;
+  }
+
+  #compile(imports: ModuleParts["imports"], functions: readonly ModuleFunction[]): WebAssembly.Module {
+    const memoryPages = this.#memory.buffer.byteLength / 65536;
+    const bytes = encodeModule({ types: FUNCTION_TYPES, imports, memoryPages, functions });
+    this.bytes += bytes.length;
+    this.compiled++;
+    return this.#memory.resources.module(bytes);
   }
 
   /** Regions that live. */
@@ -113,8 +146,7 @@ export class Modules {
     this.#module(regions, 0);
     this.#settle();
     if (this.#instances <= GENERATION) return;
-    this.#table = new WebAssembly.Table({ element: "anyfunc", initial: CAPACITY });
-    this.#instances = 0;
+    this.#renew();
     for (const modules of this.#levels) for (const each of modules) this.#instantiate(each);
   }
 
@@ -166,18 +198,11 @@ export class Modules {
 
   /** Compiles regions into one module, in the place of what they were. */
   #module(regions: readonly CompiledRegion[], level: number): void {
-    const bytes = encodeModule({
-      types: FUNCTION_TYPES,
-      imports: this.#imports.map(([name, type]) => ({ name, type })),
-      memoryPages: this.#memory.buffer.byteLength / 65536,
-      functions: [
-        ...runtimeFunctions(this.#layout).map(({ type, body }) => ({ type, code: body.encode() })),
-        ...regions.map(({ code, rare, index }) => ({ type: FUNCTION_TYPE.region, code, rare, name: `r${index}` })),
-      ],
-    });
-    const home: LiveModule = { level, module: this.#memory.resources.module(bytes), regions: new Set(regions) };
-    this.compiled++;
-    this.bytes += bytes.length;
+    const module = this.#compile(
+      this.#functions,
+      regions.map(({ code, rare, index }) => ({ type: FUNCTION_TYPE.region, code, rare, name: `r${index}` })),
+    );
+    const home: LiveModule = { level, module, regions: new Set(regions) };
     for (const region of regions) {
       const before = this.#homes.get(region);
       if (before !== undefined) {
@@ -193,13 +218,7 @@ export class Modules {
 
   /** Makes the regions of a module reachable. */
   #instantiate({ module, regions }: LiveModule): void {
-    const { exports } = new WebAssembly.Instance(module, {
-      m: {
-        memory: this.#memory.wasm,
-        table: this.#table,
-        ...Object.fromEntries(this.#imports.map(([name, , function_]) => [name, function_])),
-      },
-    });
+    const { exports } = new WebAssembly.Instance(module, { m: this.#given });
     this.#instances++;
     for (const region of regions) {
       region.entry = exports[`r${region.index}`] as () => number;

@@ -1,5 +1,5 @@
 /**
- * The functions that every module of regions has beside them: the time until the deadline, EFLAGS from lazy flags, and the
+ * The functions that all regions use, in a module of their own: the time until the deadline, EFLAGS from lazy flags, and the
  * way from one region to another.
  */
 import { DEADLINE_CELL, NOW_CELL } from "../../clock.ts";
@@ -8,6 +8,8 @@ import { EXIT, FUNCTION, FUNCTION_TYPE, LONGEST, TO_THE_CORE, TRANSFER_USER } fr
 import { STATUS_PARAMETERS, statusFunction } from "./flags-code.ts";
 import { type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS } from "./layout.ts";
 import { loadSegment } from "./segment-load-code.ts";
+import { interruptReturn, softwareInterrupt, stiSysexit, sysenter } from "./transition-code.ts";
+import { invalidate, translate } from "./translation-code.ts";
 import { FunctionBody, type FunctionType, TYPE, WASM } from "./wasm.ts";
 
 /** Types of functions, by FUNCTION_TYPE of compile.ts. */
@@ -17,18 +19,31 @@ export const FUNCTION_TYPES: readonly FunctionType[] = [
   { parameters: [TYPE.i32], results: [TYPE.i32] },
   { parameters: new Array<number>(STATUS_PARAMETERS).fill(TYPE.i32), results: [TYPE.i32] },
   { parameters: [TYPE.i32, TYPE.i32], results: [TYPE.i32] },
+  { parameters: new Array<number>(4).fill(TYPE.i32), results: [TYPE.i32] },
+  { parameters: new Array<number>(5).fill(TYPE.i32), results: [TYPE.i32] },
 ];
 
-/** The functions `budget`, `status`, `transfer`, `exit` and `loadSegment`, with their types. */
-export function runtimeFunctions(
-  layout: EngineLayout,
-): readonly { readonly type: number; readonly body: FunctionBody }[] {
+/** A function that all regions use. */
+export interface RuntimeFunction {
+  readonly name: string;
+  readonly type: number;
+  readonly body: FunctionBody;
+}
+
+/** The functions that all regions use, in the order of FUNCTION. */
+export function runtimeFunctions(layout: EngineLayout): readonly RuntimeFunction[] {
   return [
-    { type: FUNCTION_TYPE.region, body: budget(layout) },
-    { type: FUNCTION_TYPE.status, body: statusFunction() },
-    { type: FUNCTION_TYPE.interpret, body: transfer(layout) },
-    { type: FUNCTION_TYPE.interpret, body: exit() },
-    { type: FUNCTION_TYPE.segment, body: loadSegment(layout) },
+    { name: "budget", type: FUNCTION_TYPE.region, body: budget(layout) },
+    { name: "status", type: FUNCTION_TYPE.status, body: statusFunction() },
+    { name: "transfer", type: FUNCTION_TYPE.interpret, body: transfer(layout) },
+    { name: "exit", type: FUNCTION_TYPE.interpret, body: exit() },
+    { name: "loadSegment", type: FUNCTION_TYPE.segment, body: loadSegment(layout) },
+    { name: "translate", type: FUNCTION_TYPE.translate, body: translate(layout) },
+    { name: "invalidate", type: FUNCTION_TYPE.interpret, body: invalidate(layout) },
+    { name: "sysenter", type: FUNCTION_TYPE.translate, body: sysenter(layout) },
+    { name: "stiSysexit", type: FUNCTION_TYPE.four, body: stiSysexit(layout) },
+    { name: "interruptReturn", type: FUNCTION_TYPE.translate, body: interruptReturn(layout) },
+    { name: "softwareInterrupt", type: FUNCTION_TYPE.five, body: softwareInterrupt(layout) },
   ];
 }
 

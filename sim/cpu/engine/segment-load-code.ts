@@ -3,6 +3,7 @@
  * descriptors: of the GDT, whose page the MMU's fast table has, present, accessed, of data that does not expand down or of
  * code that can be read and does not conform, and permitted. All others are left to the interpreter, with nothing done.
  */
+import { REASON } from "../../memory/physical.ts";
 import { ACCESS } from "../environment.ts";
 import {
   baseCell,
@@ -201,10 +202,10 @@ export function loadSegment(layout: EngineLayout): FunctionBody {
   });
   f.i32(0);
   f.i32(0);
-  f.memory(WASM.f64Load, layout.descriptorReferences, 3);
+  f.memory(WASM.f64Load, layout.references + REASON.descriptor * 8, 3);
   f.f64(1);
   f.op(WASM.f64Add);
-  f.memory(WASM.f64Store, layout.descriptorReferences, 3);
+  f.memory(WASM.f64Store, layout.references + REASON.descriptor * 8, 3);
   f.i32(1);
   return f;
 }

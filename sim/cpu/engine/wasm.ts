@@ -26,6 +26,7 @@ export const WASM = {
   i64Load: 0x29,
   f64Load: 0x2b,
   i32Load8U: 0x2d,
+  i32Load16S: 0x2e,
   i32Load16U: 0x2f,
   i32Store: 0x36,
   i64Store: 0x37,
