@@ -350,8 +350,9 @@ export class Paging implements TableMemory {
   }
 
   /**
-   * The usual walk in one piece: 32-bit paging, tables in RAM, a 4 KB page that is there and permits the access. False:
-   * nothing has been done, and `walk` says what happens. The references are counted, their order is not noted.
+   * The usual walk in one piece: 32-bit paging through tables in RAM, to a 4 KB page that is there and permits the access,
+   * or that is not or does not. False: nothing has been done, and `walk` says what happens. The references are counted,
+   * their order is not noted.
    */
   #usualWalk(address: number, access: number): boolean {
     const memory = this.#memory;
@@ -364,12 +365,9 @@ export class Paging implements TableMemory {
     const pteAddress = ((pde & ~PAGE_MASK) >>> 0) + ((address >>> 10) & (PAGE_MASK & ~3));
     if (!memory.isWritable(pteAddress)) return false;
     const pte = memory.read32(pteAddress);
-    if ((pte & present) === 0) return false;
     const both = pde & pte;
     const byUser = (access & ACCESS.USER) !== 0;
     const writes = (access & ACCESS.WRITE) !== 0;
-    if (byUser && (both & user) === 0) return false;
-    if (writes && (both & write) === 0 && (byUser || this.#context.writeProtect)) return false;
 
     const result = this.#result;
     memory.countReference(REASON.pde);
@@ -378,6 +376,13 @@ export class Paging implements TableMemory {
     this.#count(COUNT.pte);
     result.references = 2;
     result.updates = 0;
+    const denied =
+      (byUser && (both & user) === 0) || (writes && (both & write) === 0 && (byUser || this.#context.writeProtect));
+    if ((pte & present) === 0 || denied) {
+      result.outcome = (pte & present) === 0 ? WALK_OUTCOME.NOT_PRESENT : WALK_OUTCOME.PROTECTION;
+      result.errorCode = (pte & present ? PF.P : 0) | (writes ? PF.WR : 0) | (byUser ? PF.US : 0);
+      return true;
+    }
     if ((pde & accessed) === 0) {
       result.updates = 1;
       memory.write32(pdeAddress, pde | accessed);
@@ -463,7 +468,7 @@ export class Paging implements TableMemory {
     this.#contextCr3 = state.i32[CELL.cr3] as number;
     this.#contextCr4 = cr4;
     this.#contextEfer = state.i32[CELL.efer] as number;
-    this.#contextPdptes.set(state.i32.subarray(CELL.pdpte0, CELL.pdpte0 + PDPTE_WORDS));
+    if (pae) this.#contextPdptes.set(state.i32.subarray(CELL.pdpte0, CELL.pdpte0 + PDPTE_WORDS));
     const index = (pae ? 1 : 0) | (pse ? 2 : 0) | (nxe ? 4 : 0) | (writeProtect ? 8 : 0) | (globalPages ? 16 : 0);
     let known = this.#contexts[index];
     if (known === undefined) {

@@ -337,9 +337,10 @@ export class Tlb {
   /** Drops everything, without telling the listener. Replacement restarts: pointers at way 0, the seed as it stands. */
   flushAll(): void {
     this.#anyLarge = false;
-    this.#keys.fill(EMPTY);
     this.#pointers.fill(0);
-    this.#reindex();
+    if (this.#valid === 0) return;
+    this.#keys.fill(EMPTY);
+    this.#unindex();
   }
 
   /** Drops entries of the current address space that are not global. */
@@ -395,12 +396,17 @@ export class Tlb {
     this.#reindex();
   }
 
-  /** Makes chains and bits anew from the entries. */
-  #reindex(): void {
+  /** Chains and bits of no entries. */
+  #unindex(): void {
     this.#chains.fill(EMPTY);
     this.#local.fill(0);
     this.#free.fill(0);
     this.#valid = 0;
+  }
+
+  /** Makes chains and bits anew from the entries. */
+  #reindex(): void {
+    this.#unindex();
     for (let entry = 0; entry < this.#keys.length; entry++) {
       if (this.#keys[entry] === EMPTY) continue;
       this.#chain(entry);

@@ -43,7 +43,7 @@ export const FUNCTION = {
   leave: 2,
   signalled: 3,
   begun: 4,
-  fetch: 5,
+  fetchSlow: 5,
   invalidateSlow: 6,
   next: 7,
   budget: 8,
@@ -57,6 +57,7 @@ export const FUNCTION = {
   stiSysexit: 16,
   interruptReturn: 17,
   softwareInterrupt: 18,
+  fetch: 19,
 } as const;
 /** Indices of function types (runtime.ts): of so many parameters where the number says no more. */
 export const FUNCTION_TYPE = {

@@ -156,7 +156,7 @@ export class Engine {
       ["leave", FUNCTION_TYPE.interpret, this.#leave],
       ["signalled", FUNCTION_TYPE.interpret, this.#signalled],
       ["begun", FUNCTION_TYPE.interpret, this.#begun],
-      ["fetch", FUNCTION_TYPE.interpret, this.#fetch],
+      ["fetchSlow", FUNCTION_TYPE.interpret, this.#fetch],
       ["invalidateSlow", FUNCTION_TYPE.interpret, this.#invalidate],
       ["next", FUNCTION_TYPE.region, this.#next],
     ]);
@@ -411,7 +411,7 @@ export class Engine {
   /** Import `begun`: the interpreter has to run what is next, for a reason that is one of EXIT. */
   readonly #begun = (why: number): number => this.#parts.boundaries.interpret(why);
 
-  /** Import `fetch`: the page of EIP is not in the fast table of fetches. The mode in which to go on, or TO_THE_CORE. */
+  /** Import `fetchSlow`: the page of EIP is not in the fast table of fetches, nor is its walk usual. The mode in which to go on, or TO_THE_CORE. */
   readonly #fetch = (mode: number): number => this.#parts.boundaries.fetch(mode);
 
   /** Import `next`: a boundary that may have something to do. The mode in which to go on, or TO_THE_CORE. */

@@ -9,7 +9,7 @@ import { STATUS_PARAMETERS, statusFunction } from "./flags-code.ts";
 import { type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS } from "./layout.ts";
 import { loadSegment } from "./segment-load-code.ts";
 import { interruptReturn, softwareInterrupt, stiSysexit, sysenter } from "./transition-code.ts";
-import { invalidate, translate } from "./translation-code.ts";
+import { fetch, invalidate, translate } from "./translation-code.ts";
 import { FunctionBody, type FunctionType, TYPE, WASM } from "./wasm.ts";
 
 /** Types of functions, by FUNCTION_TYPE of compile.ts. */
@@ -44,6 +44,7 @@ export function runtimeFunctions(layout: EngineLayout): readonly RuntimeFunction
     { name: "stiSysexit", type: FUNCTION_TYPE.four, body: stiSysexit(layout) },
     { name: "interruptReturn", type: FUNCTION_TYPE.translate, body: interruptReturn(layout) },
     { name: "softwareInterrupt", type: FUNCTION_TYPE.five, body: softwareInterrupt(layout) },
+    { name: "fetch", type: FUNCTION_TYPE.interpret, body: fetch(layout) },
   ];
 }
 

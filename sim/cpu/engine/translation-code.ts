@@ -12,8 +12,8 @@ import { type Bank, CHAINS, TLB_ATTRIBUTE, TLB_CELL, type TlbLayout } from "../.
 import { ACCOUNT_CELL, HARDWARE_ACTIVITIES, type HardwareActivity } from "../accounts.ts";
 import { ACCESS } from "../environment.ts";
 import { COUNT, type SideCounts, USUAL_CELL } from "../paging.ts";
-import { CELL, CR0, CR4 } from "../state.ts";
-import { FUNCTION, LATER_ACCESS, TRANSLATE } from "./contract.ts";
+import { baseCell, CELL, CR0, CR4, limitCell, SEG } from "../state.ts";
+import { EXIT, FUNCTION, LATER_ACCESS, TRANSFER_USER, TRANSLATE } from "./contract.ts";
 import { FunctionWriter, type Value, type Variable } from "./expressions.ts";
 import { CORE_CELL, type EngineLayout, GUARD } from "./layout.ts";
 import { type FunctionBody, TYPE } from "./wasm.ts";
@@ -383,6 +383,38 @@ function fillFast(w: FunctionWriter, layout: EngineLayout, page: Value, host: Va
     w.when(w.or(has(WRITABLE), w.not(protects)), () => setFast(w, layout, ACCESS.WRITE, page, host));
     w.when(has(WRITABLE | USER), () => setFast(w, layout, ACCESS.USER | ACCESS.WRITE, page, host));
   });
+}
+
+/** (mode) -> as `fetchSlow` (engine.ts), which is asked unless the fetch at EIP misses and its walk is usual. */
+export function fetch(layout: EngineLayout): FunctionBody {
+  const w = new FunctionWriter(1);
+  const mode = w.parameter(0);
+  const { state, time, fetchTags, fetchFrames, fetchBases, fetchBits } = layout;
+  const cell = (number: number): Value => w.load(0, state + number * 4);
+  w.block((unusual) => {
+    unusual(w.above(cell(CELL.rip), cell(limitCell(SEG.cs))));
+    const linear = w.variable(w.add(cell(baseCell(SEG.cs)), cell(CELL.rip)));
+    const page = w.variable(w.shr(linear, SMALL_SHIFT));
+    const tlb = instructionTlb(w, layout);
+    tlb.refusePresent(linear, page, unusual);
+    const user = w.variable(w.and(mode, TRANSFER_USER));
+    const walk = look(w, layout, linear, 0, user, unusual);
+    const places = tlb.places(page, unusual);
+
+    const attributes = make(w, layout, walk, COUNT.instruction);
+    for (const place of places) tlb.fill(place, page, walk.frame, attributes);
+    const part = w.choose(user, 1 << fetchBits, 0);
+    const slot = w.variable(w.or(part, w.and(page, (1 << fetchBits) - 1)));
+    w.store(w.shl(slot, 2), page, fetchTags);
+    w.storeF64(w.shl(slot, 3), w.toFloat(walk.frame), fetchFrames);
+    w.store(w.shl(slot, 2), walk.frame, fetchBases);
+    // The walk may have taken the time up to the deadline: the instruction has begun.
+    const due = w.atLeastF64(w.loadF64(0, time + NOW_CELL * 8), w.loadF64(0, time + DEADLINE_CELL * 8));
+    w.when(due, () => w.return(w.call(FUNCTION.begun, EXIT.BEGUN)));
+    w.return(mode);
+  });
+  w.put(w.call(FUNCTION.fetchSlow, mode));
+  return w.body;
 }
 
 /** (linear) -> 1 when INVLPG is done; 0 when it is not for compiled code. */
