@@ -73,11 +73,11 @@ function pairOf(
   return { both: new Lockstep(alone(compiled), alone(interpreted)), pair };
 }
 
-const ROUND = 30_000 * TICKS_PER_CYCLE;
+const ROUND = 15_000 * TICKS_PER_CYCLE;
 
 test.each(PROFILES)("walks and INVLPG are done by compiled code: %s", (profile) => {
   const { both, pair } = pairOf(profile, false);
-  both.run(20 * ROUND);
+  both.run(40 * ROUND);
   expect(both.divergence?.report).toBe(undefined);
   const { core } = pair[0] as Machine;
   const counters = core.mmu.counters();
@@ -110,7 +110,7 @@ test.each([
   ["", false],
   [" with CR0.WP", true],
 ] as const)("whatever an entry says%s", (_, writeProtect) => {
-  for (const change of CHANGES) {
+  for (const change of CHANGES.filter((_, n) => n % 2 === (writeProtect ? 1 : 0))) {
     const { both, pair } = pairOf(PROFILES[0], writeProtect);
     both.run(ROUND);
     for (const machine of pair) change(machine);
