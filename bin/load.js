@@ -3,7 +3,7 @@
 // V8's own, of its version and flags: where there is no such file they are compiled as ever.
 
 import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { cachedDataVersionTag } from "node:v8";
@@ -36,7 +36,9 @@ export function load(path) {
 /** Writes what is compiled by now of every file that was loaded, for V8 as it is, flags included. */
 export function keepCode() {
   for (const [path, { script, digest }] of loaded) {
-    writeFileSync(codeFile(path), Buffer.concat([digest, script.createCachedData()]));
+    const file = codeFile(path);
+    writeFileSync(`${file}.new`, Buffer.concat([digest, script.createCachedData()]));
+    renameSync(`${file}.new`, file); // someone may be reading it
   }
 }
 

@@ -1,13 +1,14 @@
 // `node scripts/keep-code.mjs FOLDER`: runs usual commands with the files in FOLDER/start, and keeps what V8 compiled for that
 // beside them (bin/load.js). What a command does not use is compiled when it is needed.
 
-import { rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { cachedDataVersionTag, setFlagsFromString } from "node:v8";
 import { keepCode, load } from "../bin/load.js";
 
 const folder = resolve(process.argv[2]);
-const runs = join(folder, "runs");
+const runs = mkdtempSync(join(tmpdir(), "ringlab-set-up-"));
 
 const COMMANDS = [
   ["--help"],

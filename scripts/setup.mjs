@@ -130,11 +130,20 @@ function build(hash) {
     node([tsc, "-p", at("tsconfig.json"), "--outDir", fresh]);
     if (!existsSync(fresh)) throw new SetupError(`compiling wrote nothing: is there no source in ${sourceFolders}?`);
     node([at("scripts", "bundle.mjs"), fresh]);
-    node([at("scripts", "keep-code.mjs"), fresh]);
     replaceTree(fresh, at("dist"));
+    keepCode();
     writeFileSync(buildStamp, hash);
   } finally {
     rmSync(fresh, { recursive: true, force: true });
+  }
+}
+
+/** What a quick start has and nothing needs. */
+function keepCode() {
+  try {
+    node([at("scripts", "keep-code.mjs"), at("dist")]);
+  } catch (error) {
+    say(`commands will take longer to start: ${error.message}`);
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * The accounts of the domain on whose behalf the core is running. The core switches `current` when it goes from one
  * domain to another (CPL, monitor, idle); page walks, delivery and device waits are charged to the domain that
- * caused them (DESIGN: "walks and delivery inherit the domain").
+ * caused them.
  */
 import { type Account, DOMAINS, type Domain, type Ledger } from "../ledger.ts";
 import type { CostName } from "./profiles/profile.ts";
