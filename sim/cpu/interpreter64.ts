@@ -1,6 +1,6 @@
 /**
- * 64-bit micro-ops. Whole cells go through `BigUint64Array`, slot to slot inside one case; good enough for cold code
- * Long mode as a processor mode comes with a later issue: these run from hand-made micro-ops.
+ * 64-bit micro-ops. Whole cells go through `BigUint64Array`, slot to slot inside one case; good enough for cold
+ * code. Long mode as a processor mode comes with a later issue: these run from hand-made micro-ops.
  */
 import { linear64 } from "../memory/address.ts";
 import type { Environment } from "./environment.ts";
