@@ -25,7 +25,7 @@ export function suiteSeconds(workers: number): SuiteRun {
   try {
     const suite = ["run", "adams-agesen-2006", "--no-cache", "--workers", String(workers), "--out", folder];
     const { seconds, stderr } = run([LAUNCHER, ...suite], folder);
-    const told = /(\d+) points in [\d.]+ s .*?(\d+) MB/.exec(stderr);
+    const told = /(\d+) points in [\d.]+ s\b.*?(\d+) MB/.exec(stderr);
     if (told === null) throw new Error(`the suite did not say what it took: ${stderr}`);
     return { seconds, points: Number(told[1]), workerMb: Number(told[2]) };
   } finally {
