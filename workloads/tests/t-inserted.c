@@ -25,143 +25,86 @@ struct snippet {
 #define KERNEL 1
 #define USER 2
 
-/* A row: the instruction, between registers that are known. A jump goes to 8. */
-#define INSTRUCTION(name, code)                                                                                   \
+/* A row: the instruction, between registers that are known; a jump goes to 8. Then what struct snippet says of it. */
+#define DEFINE(name, code, ...)                                                                                   \
     extern u8 name##_to[];                                                                                        \
-    SNIPPET(name, "xorl %ebx, %esi\n\tstc\n7:\t" code "\n\tincl %ebx\n8:\n\t.set " #name "_to, 8b\n\t")
-#define ROW(name, text, content, writes, size, cpls) {text, name, name##_at, name##_to, content, writes, size, cpls}
+    SNIPPET(name, "xorl %ebx, %esi\n\tstc\n7:\t" code "\n\tincl %ebx\n8:\n\t.set " #name "_to, 8b\n\t");
+#define ROW(name, code, text, ...) {text, name, name##_at, name##_to, __VA_ARGS__},
 
 /* By EDI. */
-INSTRUCTION(jump, "jmp *(%edi)");
-INSTRUCTION(jump_indexed, "jmp *-8(%edi,%ecx,4)");
-INSTRUCTION(jump_fs, "jmp *%fs:(%edi)");
-INSTRUCTION(jump_gs, "jmp *%gs:(%edi)");
-INSTRUCTION(call, "call *(%edi)");
-INSTRUCTION(call_indexed, "call *-8(%edi,%ecx,4)");
-INSTRUCTION(call_gs, "call *%gs:(%edi)");
-INSTRUCTION(jump_far, "ljmp *(%edi)");
-INSTRUCTION(call_far, "lcall *(%edi)");
-INSTRUCTION(push, "pushl (%edi)");
-INSTRUCTION(push_gs, "pushl %gs:(%edi)");
-INSTRUCTION(pop, "popl (%edi)");
-INSTRUCTION(load_gs, "movl %gs:(%edi), %eax");
-INSTRUCTION(load_cs, "movl %cs:(%edi), %eax");
-INSTRUCTION(store_gs, "movl %eax, %gs:(%edi)");
-INSTRUCTION(add_gs, "adcl %eax, %gs:(%edi)");
-INSTRUCTION(exchange_gs, "xchgl %edx, %gs:(%edi)");
-INSTRUCTION(store_cs, "movw %cs, (%edi)");
-INSTRUCTION(store_ds, "movw %ds, (%edi)");
-INSTRUCTION(store_ds_indexed, "movw %ds, -8(%edi,%ecx,4)");
-INSTRUCTION(store_ss, "movw %ss, %gs:(%edi)");
-INSTRUCTION(smsw, "smsw (%edi)");
-INSTRUCTION(smsw_indexed, "smsw -8(%edi,%ecx,4)");
-INSTRUCTION(sgdt, "sgdt (%edi)");
-INSTRUCTION(sidt, "sidt (%edi)");
-INSTRUCTION(sldt, "sldt (%edi)");
-INSTRUCTION(str, "str (%edi)");
-INSTRUCTION(load_es, "movw (%edi), %es");
-INSTRUCTION(load_ds, "movw (%edi), %ds");
-INSTRUCTION(load_far_es, "les (%edi), %eax");
-INSTRUCTION(load_far_gs, "lgs (%edi), %eax");
-INSTRUCTION(lar, "lar (%edi), %eax");
-INSTRUCTION(lsl, "lsl (%edi), %eax");
-INSTRUCTION(verr, "verr (%edi)");
-INSTRUCTION(verw, "verw (%edi)");
-INSTRUCTION(lmsw, "lmsw (%edi)");
-INSTRUCTION(lldt, "lldt (%edi)");
-INSTRUCTION(in_string, "insb");
-INSTRUCTION(out_string, "xchgl %esi, %edi\n7:\toutsb\n\txchgl %esi, %edi\n\tincl %edi\n\tdecl %esi");
-static const struct snippet operands[] = {
-    ROW(jump, "JMP [m]", TARGET, 0, 4, BOTH),
-    ROW(jump_indexed, "JMP [m + r * 4]", TARGET, 0, 4, BOTH),
-    ROW(jump_fs, "JMP fs:[m]", TARGET, 0, 4, BOTH),
-    ROW(jump_gs, "JMP gs:[m]", TARGET, 0, 4, BOTH),
-    ROW(call, "CALL [m]", TARGET, 0, 4, BOTH),
-    ROW(call_indexed, "CALL [m + r * 4]", TARGET, 0, 4, BOTH),
-    ROW(call_gs, "CALL gs:[m]", TARGET, 0, 4, BOTH),
-    ROW(jump_far, "JMP far [m]", TARGET, 0, 4, BOTH),
-    ROW(call_far, "CALL far [m]", TARGET, 0, 4, BOTH),
-    ROW(push, "PUSH [m]", OTHER, 0, 4, BOTH),
-    ROW(push_gs, "PUSH gs:[m]", OTHER, 0, 4, BOTH),
-    ROW(pop, "POP [m]", OTHER, 1, 4, BOTH),
-    ROW(load_gs, "MOV r, gs:[m]", OTHER, 0, 4, BOTH),
-    ROW(load_cs, "MOV r, cs:[m]", OTHER, 0, 4, BOTH),
-    ROW(store_gs, "MOV gs:[m], r", OTHER, 1, 4, BOTH),
-    ROW(add_gs, "ADC gs:[m], r", OTHER, 2, 4, BOTH),
-    ROW(exchange_gs, "XCHG gs:[m], r", OTHER, 2, 4, BOTH),
-    ROW(store_cs, "MOV [m], CS", OTHER, 1, 2, BOTH),
-    ROW(store_ds, "MOV [m], DS", OTHER, 1, 2, BOTH),
-    ROW(store_ds_indexed, "MOV [m + r * 4], DS", OTHER, 1, 2, BOTH),
-    ROW(store_ss, "MOV gs:[m], SS", OTHER, 1, 2, BOTH),
-    ROW(smsw, "SMSW [m]", OTHER, 1, 2, BOTH),
-    ROW(smsw_indexed, "SMSW [m + r * 4]", OTHER, 1, 2, BOTH),
-    ROW(sgdt, "SGDT", OTHER, 1, 2, BOTH),
-    ROW(sidt, "SIDT", OTHER, 1, 2, BOTH),
-    ROW(sldt, "SLDT [m]", OTHER, 1, 2, BOTH),
-    ROW(str, "STR [m]", OTHER, 1, 2, BOTH),
-    ROW(load_es, "MOV ES, [m]", SELECTOR, 0, 2, BOTH),
-    ROW(load_ds, "MOV DS, [m]", SELECTOR, 0, 2, BOTH),
-    ROW(load_far_es, "LES", FAR_DATA, 0, 4, BOTH),
-    ROW(load_far_gs, "LGS", FAR_DATA, 0, 4, BOTH),
-    ROW(lar, "LAR [m]", SELECTOR, 0, 2, KERNEL),
-    ROW(lsl, "LSL [m]", SELECTOR, 0, 2, KERNEL),
-    ROW(verr, "VERR [m]", SELECTOR, 0, 2, BOTH),
-    ROW(verw, "VERW [m]", SELECTOR, 0, 2, BOTH),
-    ROW(lmsw, "LMSW [m]", NULL_SELECTOR, 0, 2, KERNEL),
-    ROW(lldt, "LLDT [m]", NULL_SELECTOR, 0, 2, KERNEL),
-    ROW(in_string, "INS", OTHER, 1, 1, KERNEL),
-    ROW(out_string, "OUTS", OTHER, 0, 1, KERNEL),
-};
+#define OPERANDS(X) \
+    X(jump, "jmp *(%edi)", "JMP [m]", TARGET, 0, 4, BOTH) \
+    X(jump_indexed, "jmp *-8(%edi,%ecx,4)", "JMP [m + r * 4]", TARGET, 0, 4, BOTH) \
+    X(jump_fs, "jmp *%fs:(%edi)", "JMP fs:[m]", TARGET, 0, 4, BOTH) \
+    X(jump_gs, "jmp *%gs:(%edi)", "JMP gs:[m]", TARGET, 0, 4, BOTH) \
+    X(call, "call *(%edi)", "CALL [m]", TARGET, 0, 4, BOTH) \
+    X(call_indexed, "call *-8(%edi,%ecx,4)", "CALL [m + r * 4]", TARGET, 0, 4, BOTH) \
+    X(call_gs, "call *%gs:(%edi)", "CALL gs:[m]", TARGET, 0, 4, BOTH) \
+    X(jump_far, "ljmp *(%edi)", "JMP far [m]", TARGET, 0, 4, BOTH) \
+    X(call_far, "lcall *(%edi)", "CALL far [m]", TARGET, 0, 4, BOTH) \
+    X(push, "pushl (%edi)", "PUSH [m]", OTHER, 0, 4, BOTH) \
+    X(push_gs, "pushl %gs:(%edi)", "PUSH gs:[m]", OTHER, 0, 4, BOTH) \
+    X(pop, "popl (%edi)", "POP [m]", OTHER, 1, 4, BOTH) \
+    X(load_gs, "movl %gs:(%edi), %eax", "MOV r, gs:[m]", OTHER, 0, 4, BOTH) \
+    X(load_cs, "movl %cs:(%edi), %eax", "MOV r, cs:[m]", OTHER, 0, 4, BOTH) \
+    X(store_gs, "movl %eax, %gs:(%edi)", "MOV gs:[m], r", OTHER, 1, 4, BOTH) \
+    X(add_gs, "adcl %eax, %gs:(%edi)", "ADC gs:[m], r", OTHER, 2, 4, BOTH) \
+    X(exchange_gs, "xchgl %edx, %gs:(%edi)", "XCHG gs:[m], r", OTHER, 2, 4, BOTH) \
+    X(store_cs, "movw %cs, (%edi)", "MOV [m], CS", OTHER, 1, 2, BOTH) \
+    X(store_ds, "movw %ds, (%edi)", "MOV [m], DS", OTHER, 1, 2, BOTH) \
+    X(store_ds_indexed, "movw %ds, -8(%edi,%ecx,4)", "MOV [m + r * 4], DS", OTHER, 1, 2, BOTH) \
+    X(store_ss, "movw %ss, %gs:(%edi)", "MOV gs:[m], SS", OTHER, 1, 2, BOTH) \
+    X(smsw, "smsw (%edi)", "SMSW [m]", OTHER, 1, 2, BOTH) \
+    X(smsw_indexed, "smsw -8(%edi,%ecx,4)", "SMSW [m + r * 4]", OTHER, 1, 2, BOTH) \
+    X(sgdt, "sgdt (%edi)", "SGDT", OTHER, 1, 2, BOTH) \
+    X(sidt, "sidt (%edi)", "SIDT", OTHER, 1, 2, BOTH) \
+    X(sldt, "sldt (%edi)", "SLDT [m]", OTHER, 1, 2, BOTH) \
+    X(str, "str (%edi)", "STR [m]", OTHER, 1, 2, BOTH) \
+    X(load_es, "movw (%edi), %es", "MOV ES, [m]", SELECTOR, 0, 2, BOTH) \
+    X(load_ds, "movw (%edi), %ds", "MOV DS, [m]", SELECTOR, 0, 2, BOTH) \
+    X(load_far_es, "les (%edi), %eax", "LES", FAR_DATA, 0, 4, BOTH) \
+    X(load_far_gs, "lgs (%edi), %eax", "LGS", FAR_DATA, 0, 4, BOTH) \
+    X(lar, "lar (%edi), %eax", "LAR [m]", SELECTOR, 0, 2, KERNEL) \
+    X(lsl, "lsl (%edi), %eax", "LSL [m]", SELECTOR, 0, 2, KERNEL) \
+    X(verr, "verr (%edi)", "VERR [m]", SELECTOR, 0, 2, BOTH) \
+    X(verw, "verw (%edi)", "VERW [m]", SELECTOR, 0, 2, BOTH) \
+    X(lmsw, "lmsw (%edi)", "LMSW [m]", NULL_SELECTOR, 0, 2, KERNEL) \
+    X(lldt, "lldt (%edi)", "LLDT [m]", NULL_SELECTOR, 0, 2, KERNEL) \
+    X(in_string, "insb", "INS", OTHER, 1, 1, KERNEL) \
+    X(out_string, "xchgl %esi, %edi\n7:\toutsb\n\txchgl %esi, %edi\n\tincl %edi\n\tdecl %esi", "OUTS", OTHER, 0, 1, KERNEL)
+OPERANDS(DEFINE)
+static const struct snippet operands[] = {OPERANDS(ROW)};
 
 /* By ESP, upwards. A fault at CPL 0 pushes its frame below. */
-INSTRUCTION(ret, "ret");
-INSTRUCTION(ret_n, "ret $12");
-INSTRUCTION(ret_far, "lret");
-INSTRUCTION(ret_far_n, "lret $8");
-INSTRUCTION(return_from_interrupt, "iret");
-INSTRUCTION(pop_flags, "popfl");
-INSTRUCTION(pop_flags16, "popfw");
-INSTRUCTION(pop_ds, "popl %ds");
-INSTRUCTION(pop_es, "popw %es");
-INSTRUCTION(pop_fs, "popl %fs");
-INSTRUCTION(pop_gs, "popl %gs");
-static const struct snippet pops[] = {
-    ROW(ret, "RET", TARGET, 0, 4, BOTH),
-    ROW(ret_n, "RET n", TARGET, 0, 4, BOTH),
-    ROW(ret_far, "RET far", TARGET, 0, 4, BOTH),
-    ROW(ret_far_n, "RET far n", TARGET, 0, 4, BOTH),
-    ROW(return_from_interrupt, "IRET", TARGET, 0, 4, BOTH),
-    ROW(pop_flags, "POPFD", FLAGS, 0, 4, BOTH),
-    ROW(pop_flags16, "POPF", FLAGS, 0, 2, BOTH),
-    ROW(pop_ds, "POP DS", SELECTOR, 0, 2, BOTH),
-    ROW(pop_es, "POP ES", SELECTOR, 0, 2, BOTH),
-    ROW(pop_fs, "POP FS", SELECTOR, 0, 2, BOTH),
-    ROW(pop_gs, "POP GS", SELECTOR, 0, 2, BOTH),
-};
+#define POPS(X) \
+    X(ret, "ret", "RET", TARGET, 0, 4, BOTH) \
+    X(ret_n, "ret $12", "RET n", TARGET, 0, 4, BOTH) \
+    X(ret_far, "lret", "RET far", TARGET, 0, 4, BOTH) \
+    X(ret_far_n, "lret $8", "RET far n", TARGET, 0, 4, BOTH) \
+    X(return_from_interrupt, "iret", "IRET", TARGET, 0, 4, BOTH) \
+    X(pop_flags, "popfl", "POPFD", FLAGS, 0, 4, BOTH) \
+    X(pop_flags16, "popfw", "POPF", FLAGS, 0, 2, BOTH) \
+    X(pop_ds, "popl %ds", "POP DS", SELECTOR, 0, 2, BOTH) \
+    X(pop_es, "popw %es", "POP ES", SELECTOR, 0, 2, BOTH) \
+    X(pop_fs, "popl %fs", "POP FS", SELECTOR, 0, 2, BOTH) \
+    X(pop_gs, "popl %gs", "POP GS", SELECTOR, 0, 2, BOTH)
+POPS(DEFINE)
+static const struct snippet pops[] = {POPS(ROW)};
 
 /* By ESP, downwards: at CPL 3, whose faults have a stack of their own. */
-INSTRUCTION(call_near, "call 8f");
-INSTRUCTION(call_register, "movl $8f, %eax\n7:\tcall *%eax");
-INSTRUCTION(call_memory, "call *(%edi)");
-INSTRUCTION(push_flags, "pushfl");
-INSTRUCTION(push_flags16, "pushfw");
-INSTRUCTION(push_cs, "pushl %cs");
-INSTRUCTION(push_ds, "pushl %ds");
-INSTRUCTION(push_es16, "pushw %es");
-INSTRUCTION(push_fs, "pushl %fs");
-INSTRUCTION(push_gs_register, "pushl %gs");
-static const struct snippet pushes[] = {
-    ROW(call_near, "CALL", OTHER, 1, 4, USER),
-    ROW(call_register, "CALL r", OTHER, 1, 4, USER),
-    ROW(call_memory, "CALL [m]", TARGET, 1, 4, USER),
-    ROW(push_flags, "PUSHFD", OTHER, 1, 4, USER),
-    ROW(push_flags16, "PUSHF", OTHER, 1, 2, USER),
-    ROW(push_cs, "PUSH CS", OTHER, 1, 4, USER),
-    ROW(push_ds, "PUSH DS", OTHER, 1, 4, USER),
-    ROW(push_es16, "PUSH ES", OTHER, 1, 2, USER),
-    ROW(push_fs, "PUSH FS", OTHER, 1, 4, USER),
-    ROW(push_gs_register, "PUSH GS", OTHER, 1, 4, USER),
-};
+#define PUSHES(X) \
+    X(call_near, "call 8f", "CALL", OTHER, 1, 4, USER) \
+    X(call_register, "movl $8f, %eax\n7:\tcall *%eax", "CALL r", OTHER, 1, 4, USER) \
+    X(call_memory, "call *(%edi)", "CALL [m]", TARGET, 1, 4, USER) \
+    X(push_flags, "pushfl", "PUSHFD", OTHER, 1, 4, USER) \
+    X(push_flags16, "pushfw", "PUSHF", OTHER, 1, 2, USER) \
+    X(push_cs, "pushl %cs", "PUSH CS", OTHER, 1, 4, USER) \
+    X(push_ds, "pushl %ds", "PUSH DS", OTHER, 1, 4, USER) \
+    X(push_es16, "pushw %es", "PUSH ES", OTHER, 1, 2, USER) \
+    X(push_fs, "pushl %fs", "PUSH FS", OTHER, 1, 4, USER) \
+    X(push_gs_register, "pushl %gs", "PUSH GS", OTHER, 1, 4, USER)
+PUSHES(DEFINE)
+static const struct snippet pushes[] = {PUSHES(ROW)};
 
 static u32 faults;
 static void present(struct trap_frame *frame) {
@@ -282,8 +225,8 @@ static void all(u32 cpl) {
 /* Those that read more than one word of their stack or operand: the second and the third are not there. */
 static void later_words(u32 cpl) {
     static const struct snippet rows[] = {
-        ROW(ret_far, "RET far", TARGET, 0, 4, BOTH),   ROW(return_from_interrupt, "IRET", TARGET, 0, 4, BOTH),
-        ROW(jump_far, "JMP far", TARGET, 0, 4, BOTH),  ROW(load_far_es, "LES", FAR_DATA, 0, 4, BOTH),
+        ROW(ret_far, , "RET far", TARGET, 0, 4, BOTH) ROW(return_from_interrupt, , "IRET", TARGET, 0, 4, BOTH)
+        ROW(jump_far, , "JMP far", TARGET, 0, 4, BOTH) ROW(load_far_es, , "LES", FAR_DATA, 0, 4, BOTH)
     };
     for (u32 i = 0; i < 4; i++) {
         u32 stack = i < 2;
@@ -292,8 +235,8 @@ static void later_words(u32 cpl) {
     }
     /* A call pushes where nothing is: its target is known by then, and is not gone to. */
     if (cpl == CPL3) {
-        static const struct snippet far = ROW(call_far, "CALL far", TARGET, 1, 4, USER);
-        one(&far, cpl, ABOVE + 64, ABOVE + 64, ABOVE + 4, ABSENT + PAGE_SIZE - 4);
+        static const struct snippet far[] = {ROW(call_far, , "CALL far", TARGET, 1, 4, USER)};
+        one(far, cpl, ABOVE + 64, ABOVE + 64, ABOVE + 4, ABSENT + PAGE_SIZE - 4);
     }
 }
 
