@@ -62,10 +62,10 @@ export interface SavedTlb {
   readonly largeShift: number;
 }
 
-const EMPTY = -1;
+export const EMPTY = -1;
 /** Chains by the low bits of the page number. */
 export const CHAINS = 256;
-const SMALL_SHIFT = 12;
+export const SMALL_SHIFT = 12;
 const LARGE_4M = 22;
 
 /** Page number and size class in one number, for one comparison. */

@@ -35,21 +35,12 @@ import { returnFlags } from "../system/flags.ts";
 import { dropPrivilegedSegments } from "../system/segments.ts";
 import type { EngineParts } from "./engine.ts";
 import type { EngineLayout } from "./layout.ts";
+import { CODE, EXPAND_DOWN, GATE, STACK } from "./usual-descriptors.ts";
 
 /** Where what is delivered comes from. */
 export const ORIGIN = { EXCEPTION: 0, SOFTWARE: 1, EXTERNAL: 2 } as const;
 
 const PAGE_MASK = 0xfff;
-/** Bits of a descriptor's upper word: type and S of an accessed code or writable data segment that is present. */
-const CODE = 0x9900;
-const CODE_MASK = 0x9d00;
-const STACK = 0x9300;
-const STACK_MASK = 0x9b00;
-/** The same for what kinds of gates are served: present, S = 0, 32 bits; bit 8 says trap gate. */
-const GATE = 0x8e00;
-const GATE_MASK = 0x9e00;
-const EXPAND_DOWN = 1 << 10;
-const BIG = 1 << 22;
 /** Selectors of the GDT that are not null: bit 2 is clear, and some of the index is set. */
 const isGlobal = (selector: number): boolean => (selector & 4) === 0 && (selector & 0xfff8) !== 0;
 
@@ -141,7 +132,7 @@ export class FastTransfers {
     const gateHigh = words[gate + 1] as number;
     const cpl = i32[CELL.cpl] as number;
     const software = from === ORIGIN.SOFTWARE;
-    if ((gateHigh & GATE_MASK) !== GATE || (software && dplOf(gateHigh) < cpl)) return false;
+    if ((gateHigh & GATE.mask) !== GATE.value || (software && dplOf(gateHigh) < cpl)) return false;
 
     const selector = gateLow >>> 16;
     const code = this.#descriptor(selector);
@@ -150,7 +141,7 @@ export class FastTransfers {
     const codeHigh = words[code + 1] as number;
     const level = dplOf(codeHigh);
     const eip = ((gateHigh & 0xffff0000) | (gateLow & 0xffff)) >>> 0;
-    if ((codeHigh & CODE_MASK) !== CODE || level > cpl || eip > limitOf(codeLow, codeHigh)) return false;
+    if ((codeHigh & CODE.mask) !== CODE.value || level > cpl || eip > limitOf(codeLow, codeHigh)) return false;
 
     const returns = errorCode === NO_ERROR_CODE ? 3 : 4;
     const inner = level < cpl;
@@ -171,7 +162,7 @@ export class FastTransfers {
       if (stack < 0) return false;
       stackLow = words[stack] as number;
       stackHigh = words[stack + 1] as number;
-      if ((stackHigh & (STACK_MASK | EXPAND_DOWN | BIG)) !== (STACK | BIG)) return false;
+      if ((stackHigh & (STACK.mask | EXPAND_DOWN)) !== STACK.value) return false;
       if ((newSs & 3) !== level || dplOf(stackHigh) !== level || limitOf(stackLow, stackHigh) !== 0xffffffff)
         return false;
       base = baseOf(stackLow, stackHigh) | 0;
@@ -237,7 +228,7 @@ export class FastTransfers {
     const codeLow = words[code] as number;
     const codeHigh = words[code + 1] as number;
     const limit = limitOf(codeLow, codeHigh);
-    if ((codeHigh & CODE_MASK) !== CODE || dplOf(codeHigh) !== level || eip > limit) return false;
+    if ((codeHigh & CODE.mask) !== CODE.value || dplOf(codeHigh) !== level || eip > limit) return false;
     if (level === cpl) {
       this.#commit(1);
       state.set(GPR.esp, pointer + 12);
@@ -253,7 +244,7 @@ export class FastTransfers {
     if (stack < 0) return false;
     const stackLow = words[stack] as number;
     const stackHigh = words[stack + 1] as number;
-    if ((stackHigh & (STACK_MASK | BIG)) !== (STACK | BIG)) return false;
+    if ((stackHigh & STACK.mask) !== STACK.value) return false;
     if ((ss & 3) !== level || dplOf(stackHigh) !== level) return false;
     this.#commit(2);
     const outer = words[frame + 3] as number;

@@ -4,7 +4,6 @@
  * code that can be read and does not conform, and permitted. All others are left to the interpreter, with nothing done.
  */
 import { REASON } from "../../memory/physical.ts";
-import { ACCESS } from "../environment.ts";
 import {
   baseCell,
   CELL,
@@ -19,15 +18,16 @@ import {
   SEG,
   selectorCell,
 } from "../state.ts";
-import { type EngineLayout, WORD_SHIFT } from "./layout.ts";
-import { FunctionBody, WASM } from "./wasm.ts";
+import { DescriptorCode } from "./descriptor-code.ts";
+import type { Value } from "./expressions.ts";
+import type { EngineLayout } from "./layout.ts";
+import { EXPAND_DOWN } from "./usual-descriptors.ts";
+import type { FunctionBody } from "./wasm.ts";
 
-/** Bits of a descriptor's upper word: accessed, S, P; readable or writable, expand-down or conforming, code. */
+/** Bits of a descriptor's upper word: accessed, S, P. */
 const USUAL = 0x9100;
 const READABLE_OR_WRITABLE = 1 << 9;
-const EXPAND_DOWN_OR_CONFORMING = 1 << 10;
-const CODE = 1 << 11;
-const GRANULARITY = 1 << 23;
+const IS_CODE = 1 << 11;
 
 /** Byte offset of a segment register's first cell from that of ES: what `loadSegment` takes. */
 export function segmentOffset(segment: number): number {
@@ -36,176 +36,36 @@ export function segmentOffset(segment: number): number {
 
 /** (selector, `segmentOffset`) -> 1 when the segment register is loaded; 0: nothing has been done. */
 export function loadSegment(layout: EngineLayout): FunctionBody {
-  const f = new FunctionBody(2);
-  const [selector, segment] = [0, 1];
-  const linear = f.addLocal();
-  const host = f.addLocal();
-  const low = f.addLocal();
-  const high = f.addLocal();
-  const limit = f.addLocal();
-  const cell = (number: number): void => {
-    f.i32(0);
-    f.memory(WASM.i32Load, layout.state + number * 4, 2);
+  const code = new DescriptorCode(layout, 2);
+  const { w } = code;
+  const selector = w.variable(w.and(w.parameter(0), 0xffff));
+  const set = (base: Value, limit: Value, rights: Value, fast: Value): void => {
+    const cells = [selectorCell, baseCell, limitCell, rightsCell, fastCell];
+    for (const [n, value] of [selector, base, limit, rights, fast].entries()) {
+      w.store(w.parameter(1), value, layout.state + (cells[n] as typeof baseCell)(SEG.es) * 4);
+    }
+    w.return(1);
   };
-  const refuseIf = (): void => {
-    f.open(WASM.if);
-    f.i32(0);
-    f.op(WASM.return);
-    f.end();
-  };
-  const store = (number: number, value: () => void): void => {
-    f.get(segment);
-    value();
-    f.memory(WASM.i32Store, layout.state + number * 4, 2);
-  };
-  const bits = (local: number, mask: number): void => {
-    f.get(local);
-    f.i32(mask);
-    f.op(WASM.i32And);
-  };
+  w.block((unusual) => {
+    unusual(w.not(w.and(code.cell(CELL.cr0), CR0.PE)));
+    unusual(w.and(code.cell(CELL.rflags), FLAG.VM));
+    w.when(w.not(w.and(selector, 0xfffc)), () => set(0, 0, RIGHTS.UNUSABLE, 0));
 
-  cell(CELL.cr0);
-  f.i32(CR0.PE);
-  f.op(WASM.i32And);
-  f.op(WASM.i32Eqz);
-  cell(CELL.rflags);
-  f.i32(FLAG.VM);
-  f.op(WASM.i32And);
-  f.op(WASM.i32Or);
-  refuseIf();
-  f.get(selector);
-  f.i32(0xffff);
-  f.op(WASM.i32And);
-  f.set(selector);
+    const descriptor = code.descriptor(selector, unusual);
+    const { high } = descriptor;
+    unusual(w.unequal(w.and(high, USUAL | EXPAND_DOWN), USUAL));
+    unusual(w.equal(w.and(high, IS_CODE | READABLE_OR_WRITABLE), IS_CODE));
+    const level = w.variable(code.levelOf(descriptor));
+    unusual(w.above(w.and(selector, 3), level));
+    unusual(w.above(code.cell(CELL.cpl), level));
 
-  bits(selector, 0xfffc);
-  f.op(WASM.i32Eqz);
-  f.open(WASM.if);
-  store(selectorCell(SEG.es), () => f.get(selector));
-  store(baseCell(SEG.es), () => f.i32(0));
-  store(limitCell(SEG.es), () => f.i32(0));
-  store(rightsCell(SEG.es), () => f.i32(RIGHTS.UNUSABLE));
-  store(fastCell(SEG.es), () => f.i32(0));
-  f.i32(1);
-  f.op(WASM.return);
-  f.end();
-
-  bits(selector, 4);
-  f.get(selector);
-  f.i32(7);
-  f.op(WASM.i32Or);
-  cell(CELL.gdtrLimit);
-  f.op(WASM.i32GtU);
-  f.op(WASM.i32Or);
-  refuseIf();
-  cell(CELL.gdtrBase);
-  bits(selector, 0xfff8);
-  f.op(WASM.i32Add);
-  f.tee(linear);
-  f.i32(7);
-  f.op(WASM.i32And);
-  // The slot of the page in the fast table.
-  f.get(linear);
-  f.i32(12 - WORD_SHIFT);
-  f.op(WASM.i32ShrU);
-  f.i32(((1 << layout.fastBits) - 1) << WORD_SHIFT);
-  f.op(WASM.i32And);
-  f.tee(host);
-  const part = (ACCESS.READ << layout.fastBits) * 4;
-  f.memory(WASM.i32Load, layout.fastTags + part, 2);
-  bits(linear, ~0xfff);
-  f.op(WASM.i32Ne);
-  f.op(WASM.i32Or);
-  refuseIf();
-  f.get(host);
-  f.memory(WASM.i32Load, layout.fastFrames + part, 2);
-  bits(linear, 0xfff);
-  f.op(WASM.i32Add);
-  f.tee(host);
-  f.memory(WASM.i32Load, 0, 2);
-  f.set(low);
-  f.get(host);
-  f.memory(WASM.i32Load, 4, 2);
-  f.set(high);
-
-  // Type, DPL against RPL and CPL.
-  bits(high, USUAL | EXPAND_DOWN_OR_CONFORMING);
-  f.i32(USUAL);
-  f.op(WASM.i32Ne);
-  bits(high, CODE | READABLE_OR_WRITABLE);
-  f.i32(CODE);
-  f.op(WASM.i32Eq);
-  f.op(WASM.i32Or);
-  const dpl = (): void => {
-    f.get(high);
-    f.i32(13);
-    f.op(WASM.i32ShrU);
-    f.i32(3);
-    f.op(WASM.i32And);
-  };
-  bits(selector, 3);
-  dpl();
-  f.op(WASM.i32GtU);
-  f.op(WASM.i32Or);
-  cell(CELL.cpl);
-  dpl();
-  f.op(WASM.i32GtU);
-  f.op(WASM.i32Or);
-  refuseIf();
-
-  bits(high, 0xf0000);
-  bits(low, 0xffff);
-  f.op(WASM.i32Or);
-  f.set(limit);
-  bits(high, GRANULARITY);
-  f.open(WASM.if);
-  f.get(limit);
-  f.i32(12);
-  f.op(WASM.i32Shl);
-  f.i32(0xfff);
-  f.op(WASM.i32Or);
-  f.set(limit);
-  f.end();
-  store(selectorCell(SEG.es), () => f.get(selector));
-  store(baseCell(SEG.es), () => {
-    bits(high, 0xff000000 | 0);
-    bits(high, 0xff);
-    f.i32(16);
-    f.op(WASM.i32Shl);
-    f.op(WASM.i32Or);
-    f.get(low);
-    f.i32(16);
-    f.op(WASM.i32ShrU);
-    f.op(WASM.i32Or);
+    const limit = code.limitOf(descriptor);
+    // With a limit of 4 GB - 1 reads need no check; writes neither, if it is writable data.
+    const isWritable = w.equal(w.and(high, IS_CODE | READABLE_OR_WRITABLE), READABLE_OR_WRITABLE);
+    const flat = w.choose(isWritable, FAST_READ | FAST_WRITE, FAST_READ);
+    w.increase(0, w.float(1), layout.references + REASON.descriptor * 8);
+    set(code.baseOf(descriptor), limit, code.rightsOf(descriptor), w.choose(w.equal(limit, -1), flat, 0));
   });
-  store(limitCell(SEG.es), () => f.get(limit));
-  store(rightsCell(SEG.es), () => {
-    f.get(high);
-    f.i32(8);
-    f.op(WASM.i32ShrU);
-    f.i32(0xf0ff);
-    f.op(WASM.i32And);
-  });
-  // With a limit of 4 GB - 1 reads need no check; writes neither, if it is writable data.
-  store(fastCell(SEG.es), () => {
-    f.i32(FAST_READ | FAST_WRITE);
-    f.i32(FAST_READ);
-    bits(high, CODE | READABLE_OR_WRITABLE);
-    f.i32(READABLE_OR_WRITABLE);
-    f.op(WASM.i32Eq);
-    f.op(WASM.select);
-    f.i32(0);
-    f.get(limit);
-    f.i32(-1);
-    f.op(WASM.i32Eq);
-    f.op(WASM.select);
-  });
-  f.i32(0);
-  f.i32(0);
-  f.memory(WASM.f64Load, layout.references + REASON.descriptor * 8, 3);
-  f.f64(1);
-  f.op(WASM.f64Add);
-  f.memory(WASM.f64Store, layout.references + REASON.descriptor * 8, 3);
-  f.i32(1);
-  return f;
+  w.put(0);
+  return w.body;
 }

@@ -31,42 +31,27 @@ import {
   selectorCell,
 } from "../state.ts";
 import { EXIT, FUNCTION, MODE, TO_THE_CORE, TRANSFER_USER } from "./contract.ts";
-import { FunctionWriter, type Value, type Variable } from "./expressions.ts";
+import { type Descriptor, DescriptorCode, type Unusual } from "./descriptor-code.ts";
+import type { Value, Variable } from "./expressions.ts";
 import { CORE_CELL, type EngineLayout, GUARD } from "./layout.ts";
 import { accountCell, charge } from "./translation-code.ts";
+import { CODE, EXPAND_DOWN, GATE, GATE_TRAPS, STACK } from "./usual-descriptors.ts";
 import type { FunctionBody } from "./wasm.ts";
-
-type Unusual = (condition: Value) => void;
 
 const PAGE_MASK = 0xfff;
 const FLAT = FAST_READ | FAST_WRITE;
 const USER_DOMAIN = DOMAINS.indexOf("guest-user");
 const KERNEL_DOMAIN = DOMAINS.indexOf("guest-kernel");
-/** Bits of a descriptor's upper word (fast-transfers.ts). */
-const CODE = { value: 0x9900, mask: 0x9d00 } as const;
-const STACK = { value: 0x9300 | (1 << 22), mask: 0x9b00 | (1 << 22) } as const;
-const EXPAND_DOWN = 1 << 10;
-const GRANULARITY = 1 << 23;
-const GATE = { value: 0x8e00, mask: 0x9e00, trap: 0x100 } as const;
 /** What IRET of 32 bits may change at any privilege. */
 const RETURNED = STATUS_FLAGS | FLAG.TF | FLAG.DF | FLAG.NT | FLAG.RF | FLAG.AC | FLAG.ID;
 
-/** A descriptor that has been read. */
-interface Descriptor {
-  readonly low: Variable;
-  readonly high: Variable;
-}
-
 /** A function (number, ticks, account) -> what the next region returns: an instruction that costs `ticks`. */
-class Transition {
-  readonly w: FunctionWriter;
-  readonly layout: EngineLayout;
+class Transition extends DescriptorCode {
   readonly ticks: Variable;
   readonly account: Variable;
 
   constructor(layout: EngineLayout, parameters = 3) {
-    this.w = new FunctionWriter(parameters);
-    this.layout = layout;
+    super(layout, parameters);
     this.ticks = this.w.parameter(1);
     this.account = this.w.parameter(2);
   }
@@ -77,14 +62,6 @@ class Transition {
     w.block(body);
     this.#goTo(w.variable(w.call(FUNCTION.leave, w.parameter(0))));
     return w.body;
-  }
-
-  cell(number: number): Value {
-    return this.w.load(0, this.layout.state + number * 4);
-  }
-
-  setCell(number: number, value: Value): void {
-    this.w.store(0, value, this.layout.state + number * 4);
   }
 
   guarded(bits: number): Value {
@@ -130,49 +107,6 @@ class Transition {
     this.setCell(limitCell(segment), limit);
     this.setCell(rightsCell(segment), rights);
     this.setCell(fastCell(segment), fast);
-  }
-
-  /** Byte offset of a word whose page the fast table has, of `bytes` in one page; anything else is unusual. */
-  word(linear: Variable, bytes: number, access: Value, unusual: Unusual): Variable {
-    const { w } = this;
-    const { fastTags, fastFrames, fastBits } = this.layout;
-    const index = w.or(w.shl(access, fastBits), w.and(w.shr(linear, 12), (1 << fastBits) - 1));
-    const slot = w.variable(w.shl(index, 2));
-    unusual(w.unequal(w.load(slot, fastTags), w.and(linear, ~PAGE_MASK)));
-    unusual(w.and(linear, 3));
-    unusual(w.above(w.and(linear, PAGE_MASK), PAGE_MASK + 1 - bytes));
-    return w.variable(w.add(w.load(slot, fastFrames), w.and(linear, PAGE_MASK)));
-  }
-
-  /** The descriptor of a selector, of the GDT and not null. */
-  descriptor(selector: Value, unusual: Unusual): Descriptor {
-    const { w } = this;
-    unusual(w.and(selector, 4));
-    unusual(w.not(w.and(selector, 0xfff8)));
-    unusual(w.above(w.or(selector, 7), this.cell(CELL.gdtrLimit)));
-    const linear = w.variable(w.add(this.cell(CELL.gdtrBase), w.and(selector, 0xfff8)));
-    const at = this.word(linear, 8, ACCESS.READ, unusual);
-    return { low: w.variable(w.load(at)), high: w.variable(w.load(at, 4)) };
-  }
-
-  levelOf({ high }: Descriptor): Value {
-    return this.w.and(this.w.shr(high, 13), 3);
-  }
-
-  baseOf({ low, high }: Descriptor): Value {
-    const { w } = this;
-    return w.or(w.or(w.and(high, 0xff000000 | 0), w.shl(w.and(high, 0xff), 16)), w.shr(low, 16));
-  }
-
-  limitOf({ low, high }: Descriptor): Variable {
-    const { w } = this;
-    const limit = w.variable(w.or(w.and(high, 0xf0000), w.and(low, 0xffff)));
-    w.when(w.and(high, GRANULARITY), () => w.set(limit, w.or(w.shl(limit, 12), PAGE_MASK)));
-    return limit;
-  }
-
-  rightsOf({ high }: Descriptor): Value {
-    return this.w.and(this.w.shr(high, 8), 0xf0ff);
   }
 
   /** Loads CS of a kind of descriptor that has been checked. */
@@ -451,7 +385,7 @@ export function softwareInterrupt(layout: EngineLayout): FunctionBody {
     w.when(inner, () => t.loadStack(newSs, stack, w.variable(-1)));
     t.loadCode(w.or(w.and(selector, 0xfffc), level), code, limit);
     t.setCell(CELL.cpl, level);
-    const cleared = w.choose(w.and(gateHigh, GATE.trap), 0, FLAG.IF);
+    const cleared = w.choose(w.and(gateHigh, GATE_TRAPS), 0, FLAG.IF);
     const always = FLAG.TF | FLAG.NT | FLAG.RF | FLAG.VM;
     t.setCell(CELL.rflags, w.and(old, w.xor(w.or(cleared, always), -1)));
     t.setCell(CELL.rip, eip);

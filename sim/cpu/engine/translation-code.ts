@@ -8,23 +8,20 @@ import { DEADLINE_CELL, NOW_CELL } from "../../clock.ts";
 import { CONVENTIONAL_END, EXTENDED_BASE } from "../../memory/memory-map.ts";
 import { PAGING_32 } from "../../memory/page-tables.ts";
 import { CODE_GRANULE_SHIFT, RAM_OFFSET, REASON } from "../../memory/physical.ts";
-import { type Bank, CHAINS, TLB_ATTRIBUTE, TLB_CELL, type TlbLayout } from "../../memory/tlb.ts";
+import { type Bank, CHAINS, EMPTY, SMALL_SHIFT, TLB_ATTRIBUTE, TLB_CELL, type TlbLayout } from "../../memory/tlb.ts";
 import { ACCOUNT_CELL, HARDWARE_ACTIVITIES, type HardwareActivity } from "../accounts.ts";
 import { ACCESS } from "../environment.ts";
 import { COUNT, type SideCounts, USUAL_CELL } from "../paging.ts";
 import { baseCell, CELL, CR0, CR4, limitCell, SEG } from "../state.ts";
 import { EXIT, FUNCTION, LATER_ACCESS, TRANSFER_USER, TRANSLATE } from "./contract.ts";
+import type { Unusual } from "./descriptor-code.ts";
 import { FunctionWriter, type Value, type Variable } from "./expressions.ts";
 import { CORE_CELL, type EngineLayout, GUARD } from "./layout.ts";
 import { type FunctionBody, TYPE } from "./wasm.ts";
 
 const PAGE_MASK = 0xfff;
 const FRAME = ~PAGE_MASK;
-const SMALL_SHIFT = 12;
-const EMPTY = -1;
 const { present, write: writable, user: userPage, accessed, dirty, large, global } = PAGING_32.bits;
-
-type Unusual = (condition: Value) => void;
 
 /** Where an entry of a bank would go. */
 interface Place {
