@@ -39,11 +39,14 @@ const environment = {
   ...{ out() {}, err, isTerminal: false, runs },
   executor: async () => ({ width: 1, run: async (task) => work({ task, memory }), close: async () => {} }),
 };
-for (const command of COMMANDS) {
-  const status = await ringlab(command, environment);
-  if (status !== 0) throw new Error(`ringlab ${command.join(" ")}: status ${status}\n${reported}`);
+try {
+  for (const command of COMMANDS) {
+    const status = await ringlab(command, environment);
+    if (status !== 0) throw new Error(`ringlab ${command.join(" ")}: status ${status}\n${reported}`);
+  }
+} finally {
+  rmSync(runs, { recursive: true, force: true });
 }
-rmSync(runs, { recursive: true, force: true });
 setFlagsFromString("--flush-bytecode");
 keepCode();
 if (cachedDataVersionTag() !== asStarted) {

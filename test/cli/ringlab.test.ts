@@ -36,9 +36,10 @@ describe("run", () => {
   test("a workload runs on all profiles and techniques, prints its table and says what it wrote", async () => {
     const answer = await run(fresh("in"));
     expect(answer.status).toBe(0);
-    expect(answer.ran.map((point) => `${point.profile} ${point.technique}`).sort()).toEqual([
-      ...["core2-e6700 bt", "core2-e6700 native", "core2-e6700 vtx"],
-      ...["pentium4-672 bt", "pentium4-672 native", "pentium4-672 vtx"],
+    // Two lanes, from either end of the techniques.
+    expect(answer.ran.map((point) => `${point.profile} ${point.technique}`)).toEqual([
+      ...["pentium4-672 native", "core2-e6700 vtx", "core2-e6700 native", "pentium4-672 vtx"],
+      ...["pentium4-672 bt", "core2-e6700 bt"],
     ]);
     expect(answer.out).toMatch(/^in: read of the POST port/);
     expect(answer.out).toMatch(/\nin +[\d ]+ +3 209 i /);
@@ -80,11 +81,8 @@ describe("run", () => {
         "9",
       ),
     );
-    expect(answer.ran.map((point) => `${point.parameters} ${point.repetition}`).sort()).toEqual([
-      "scale=1 0",
-      "scale=1 1",
-      "scale=3 0",
-      "scale=3 1",
+    expect(answer.ran.map((point) => `${point.parameters} ${point.repetition}`)).toEqual([
+      ...["scale=1 0", "scale=3 1", "scale=1 1", "scale=3 0"],
     ]);
     expect(answer.ran[0]).toMatchObject({ guestMemoryMb: 32, maxCycles: 1e6 });
   });

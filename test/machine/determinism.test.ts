@@ -1,4 +1,4 @@
-// Engine choices, interruptions of a run and neighbours never change a result (DESIGN.md, sections 1 and 3).
+// Engine choices, interruptions of a run and neighbours never change a result.
 import { describe, expect, test } from "vitest";
 import type { TechniqueName } from "../../sim/machine.ts";
 import type { RunEnd } from "../../sim/result.ts";

@@ -1,4 +1,4 @@
-// Techniques against bare hardware (DESIGN.md, section 7): exit status, serial output but for lines that begin `t:`,
+// Techniques against bare hardware: exit status, serial output but for lines that begin `t:`,
 // and digest; for timeless guests also every register and all of RAM, but for A and D bits of page-table entries.
 //
 // Which words are page-table entries is the monitor's knowledge: a page counts if it was ever traced. Bytes below the

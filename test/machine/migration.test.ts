@@ -1,4 +1,4 @@
-// A guest on the move: native -> vtx -> native in mid-run (DESIGN.md, section 2).
+// A guest on the move: native -> vtx -> native in mid-run.
 import { describe, expect, test } from "vitest";
 import { bare, handlers, PLACE, Program } from "./assemble.ts";
 import {

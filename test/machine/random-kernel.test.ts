@@ -1,4 +1,4 @@
-// Random kernels under every technique against bare hardware (DESIGN.md, section 7): how they end, and what they told the
+// Random kernels under every technique against bare hardware: how they end, and what they told the
 // digest port of every event; without timer interrupts also all registers and all of RAM.
 // More of them by hand, and other techniques: `node scripts/random-kernels.mjs [-t TECHNIQUE] FIRST COUNT`.
 import { describe, expect, inject, test } from "vitest";

@@ -143,7 +143,7 @@ export function text(serial: readonly number[], timed = true): string {
     .join("");
 }
 
-/** What must not depend on the technique (DESIGN.md, section 7). */
+/** What must not depend on the technique. */
 export function verdict({ machine, serial }: Rig, end: RunEnd): object {
   const { kind } = end;
   return { end: kind === "exit" ? end : { kind }, serial: text(serial, false), digest: machine.board.digest.words };

@@ -1,7 +1,8 @@
 /**
  * Adaptive translation (Adams and Agesen, section 4): an instruction that keeps faulting, because it stores to a traced page or
  * reaches a memory-mapped device, is translated into a call-out, which costs less than the fault, or, if the device is the
- * task-priority register, into an access to the monitor's copy of it; when it has been harmless for a while it becomes itself again. What each instruction has done is kept by its linear address.
+ * task-priority register, into an access to the monitor's copy of it. When it has been harmless for a while it becomes itself
+ * again. What each instruction has done is kept by its linear address.
  */
 import type { Form } from "./translator.ts";
 

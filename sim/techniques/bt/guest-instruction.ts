@@ -32,12 +32,16 @@ export function encode32(instruction: Instruction): Uint8Array | null {
   }
 }
 
-/** `code` with a general register and the memory operand of `instruction`: operand 0 and 1, or 1 and 0. */
+/**
+ * `code` with a general register and the memory operand of `instruction`, which `change` may make another: operand 0 and 1, or
+ * 1 and 0.
+ */
 export function withMemoryOperand(
   instruction: Instruction,
   code: number,
   register: number,
   order: "register, memory" | "memory, register",
+  change?: (copy: Instruction) => void,
 ): Uint8Array {
   const other = instruction.clone();
   try {
@@ -51,6 +55,7 @@ export function withMemoryOperand(
       other.op1Kind = OpKind.Register;
       other.op1Register = register;
     }
+    change?.(other);
     const bytes = encode32(other);
     if (bytes === null) throw new Error(`translator: no encoding of ${instruction}`);
     return bytes;

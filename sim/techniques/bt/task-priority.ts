@@ -5,7 +5,7 @@
  * hold one back (SDM vol. 3, 10.8.3.1).
  */
 import { Code, type Instruction, OpKind, Register } from "iced-x86";
-import { encode32, type GuestInstruction, registerNumber } from "./guest-instruction.ts";
+import { type GuestInstruction, registerNumber, withMemoryOperand } from "./guest-instruction.ts";
 import { DATA } from "./layout.ts";
 import type { RegisterOperand } from "./translation.ts";
 import { fromSpill, GS, REG, slotOperand } from "./unit-writer.ts";
@@ -45,19 +45,11 @@ function addressMinus(instruction: Instruction, offset: number): Uint8Array | nu
   const parts = [instruction.memoryBase, instruction.memoryIndex].filter((part) => part !== Register.None);
   if (parts.some((part) => part < Register.EAX || part > Register.EDI)) return null;
   if (parts.length === 0 && instruction.memoryDisplSize !== 4) return null;
-  const other = instruction.clone();
-  try {
-    other.code = Code.Lea_r32_m;
-    other.op0Kind = OpKind.Register;
-    other.op0Register = Register.ECX;
-    other.op1Kind = OpKind.Memory;
-    other.segmentPrefix = Register.None;
-    other.memoryDisplSize = 4;
-    other.memoryDisplacement = BigInt.asUintN(32, instruction.memoryDisplacement - BigInt(offset));
-    return encode32(other);
-  } finally {
-    other.free();
-  }
+  return withMemoryOperand(instruction, Code.Lea_r32_m, Register.ECX, "register, memory", (lea) => {
+    lea.segmentPrefix = Register.None;
+    lea.memoryDisplSize = 4;
+    lea.memoryDisplacement = BigInt.asUintN(32, instruction.memoryDisplacement - BigInt(offset));
+  });
 }
 
 /** From where ECX is spilled. */

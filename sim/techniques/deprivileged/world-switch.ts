@@ -127,7 +127,10 @@ export class WorldSwitch {
     return (vector === TIMER_VECTOR ? costs.interrupt : costs.intInner) + back;
   }
 
-  /** Takes the guest's registers over (without a frame, with these flags); of translated code only when a handler asks for a precise state. */
+  /**
+   * Takes the guest's registers over (without a frame, with these flags); of translated code only when a handler asks for a
+   * precise state.
+   */
   #take(vector: number | null, frame: Frame | null, flags: number): Arrival {
     const { core, descriptors, status, translator, virtual } = this.#parts;
     const hardware = core.state;
