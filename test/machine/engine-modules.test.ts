@@ -2,7 +2,7 @@
 // are merged, cold regions dropped and the table of functions renewed again and again; the interpreter beside it.
 import { expect, test } from "vitest";
 import { Lockstep } from "../../experiments/verify/lockstep.ts";
-import type { EnginePolicy } from "../../sim/cpu/engine/engine.ts";
+import { EAGER_POLICY, type EnginePolicy } from "../../sim/cpu/engine/engine.ts";
 import { GPR } from "../../sim/cpu/state.ts";
 import type { Machine } from "../../sim/machine.ts";
 import { alone } from "./lockstep.ts";
@@ -43,7 +43,7 @@ function machines(policy: EnginePolicy): { readonly both: Lockstep; readonly com
 }
 
 test("more regions than there is room for", () => {
-  const { both, compiled } = machines({ hot: 2, batch: 2, patience: 1, doublings: 0, regions: 48 });
+  const { both, compiled } = machines({ ...EAGER_POLICY, hot: 2, batch: 2, regions: 48 });
   both.run(12_000_000);
   expect(both.divergence?.report).toBe(undefined);
   const engine = compiled.core.engineStatistics();
@@ -55,7 +55,7 @@ test("more regions than there is room for", () => {
 });
 
 test("what is executed settles in few modules", () => {
-  const { both, compiled } = machines({ hot: 4, batch: 4, patience: 100, doublings: 0, regions: 1024 });
+  const { both, compiled } = machines({ ...EAGER_POLICY, hot: 4, batch: 4, patience: 100, regions: 1024 });
   both.run(12_000_000);
   expect(both.divergence?.report).toBe(undefined);
   const engine = compiled.core.engineStatistics();

@@ -3,6 +3,7 @@
 import { expect, test } from "vitest";
 import type { Runnable } from "../../experiments/verify/lockstep.ts";
 import { TICKS_PER_CYCLE } from "../../sim/clock.ts";
+import { EAGER_POLICY } from "../../sim/cpu/engine/engine.ts";
 import { lockstep } from "./lockstep.ts";
 import { randomBatch } from "./random-batch.ts";
 import { LIMIT, PROFILES } from "./rig.ts";
@@ -10,7 +11,7 @@ import { LIMIT, PROFILES } from "./rig.ts";
 const BATCH = 100;
 const BLOCKS = [32, 1, 5, 2, 64] as const;
 /** Compiles what runs again, several regions at once. */
-const ENGINE = { hot: 5, batch: 16, patience: 100, doublings: 2, regions: 200 };
+const ENGINE = { ...EAGER_POLICY, hot: 5, batch: 16, patience: 100, doublings: 2, regions: 200 };
 const STEP = 20_011 * TICKS_PER_CYCLE + 7;
 
 /** Tests `batches` batches of 100 programs, beginning with the one of this number. */

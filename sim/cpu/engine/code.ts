@@ -6,9 +6,11 @@ import type { Account } from "../../ledger.ts";
 import { HELPER_NUMBER } from "../helpers.ts";
 import { type MicroOp, OP } from "../micro-ops.ts";
 import { CELL, FAST_READ, FAST_WRITE, FIRST_TEMPORARY, GPR, SEG } from "../state.ts";
+import type { AccessPlan } from "./anchor-state.ts";
 import { EXIT, FUNCTION } from "./contract.ts";
 import { carryOf, conditionOf, conditionOfEflags, EFLAGS_KIND, type FlagLocals, UNKNOWN } from "./flags-code.ts";
 import type { EngineLayout } from "./layout.ts";
+import type { HostPlace } from "./memory-code.ts";
 import { cellsOf, type Region, type RegionInstruction, writesCell } from "./region.ts";
 import { type SegmentNow, type SegmentUse, segmentUse } from "./segments-code.ts";
 import { FunctionBody, TYPE, WASM } from "./wasm.ts";
@@ -27,6 +29,10 @@ export interface CompileContext {
   readonly segments: readonly SegmentNow[];
   /** Whether to rely on no more of them than that accesses are permitted (segments-code.ts). */
   readonly general: boolean;
+  /** Whether the accesses of the instruction at a place make walks (misses.ts). */
+  walks(delta: number): boolean;
+  /** Whether anchors may be absent: their bytes have been found to lie in two pages. */
+  readonly apart: boolean;
   /** Number of an interpreted instruction for the `interpret` import. */
   interpreted(instruction: RegionInstruction): number;
 }
@@ -54,6 +60,8 @@ export const PLACE_TEMPORARY = 1 << 20;
 export const COUNT_TEMPORARY = PLACE_TEMPORARY + 2;
 export const VALUE_TEMPORARY = PLACE_TEMPORARY + 4;
 export const FILL_TEMPORARY = PLACE_TEMPORARY + 6;
+export const LINEAR_TEMPORARY = PLACE_TEMPORARY + 8;
+const FIRST_ANCHOR = PLACE_TEMPORARY + 10;
 
 export class RegionCode {
   readonly region: Region;
@@ -96,8 +104,10 @@ export class RegionCode {
   readonly open: { readonly kind: "loop" | "block" | "other"; readonly node: number }[] = [];
   /** Kind of the flags here. */
   kind: number = UNKNOWN;
-  /** Host addresses that LOAD_UPDATE has found, by place, in the instruction in progress. */
-  places = new Map<string, number>();
+  /** What LOAD_UPDATE has found, by operand, in the instruction in progress. */
+  places = new Map<string, HostPlace>();
+  /** How the access in progress is made. */
+  access: AccessPlan | null = null;
   /** Whether the instruction in progress has made an access to memory. */
   accessed = false;
   /** The native instruction in progress. */
@@ -267,7 +277,7 @@ export class RegionCode {
   }
 
   /** Leaves the region at a place. */
-  exitAt(delta: number, why: number): void {
+  exitAt(delta: number, why: number | (() => void)): void {
     const f = this.f;
     f.get(this.entry);
     f.i32(delta);
@@ -276,10 +286,12 @@ export class RegionCode {
     this.exit(why);
   }
 
-  exit(why: number): void {
+  /** Leaves the region at EIP for a reason, or one that is put on the stack. */
+  exit(why: number | (() => void)): void {
     const f = this.f;
     this.settle();
-    f.i32(why);
+    if (typeof why === "number") f.i32(why);
+    else why();
     f.set(this.why);
     f.br(this.open.length - 1);
   }
@@ -422,6 +434,31 @@ export class RegionCode {
       this.temporaries.set(cell, local);
     }
     return local;
+  }
+
+  /** The local of an anchor (anchors.ts), by its root. */
+  anchor(root: number): number {
+    return this.temporary(FIRST_ANCHOR + root);
+  }
+
+  moveAnchor(from: number, to: number): void {
+    this.f.get(this.anchor(from));
+    this.f.set(this.anchor(to));
+  }
+
+  /** Whether the instruction in progress makes walks. */
+  walks(): boolean {
+    return this.context.walks(this.instruction.delta);
+  }
+
+  /** Leaves the instruction in progress because of an access that the fast table does not have; nothing of it has happened. */
+  missed(): void {
+    this.exitAt(this.instruction.delta, this.missing(EXIT.MISSED));
+  }
+
+  /** A reason to leave that has to do with accesses, with the region's place in the table. */
+  missing(why: number): number {
+    return why | (this.context.index << 8);
   }
 
   mask(width: number): void {

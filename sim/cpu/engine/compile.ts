@@ -22,6 +22,7 @@ import { RETIRED_OFFSET } from "../../ledger.ts";
 import { HELPER_NUMBER } from "../helpers.ts";
 import { BRANCH, type MicroOp, OP } from "../micro-ops.ts";
 import { baseCell, CELL, FLAG, SEG } from "../state.ts";
+import { type Anchors, anchorsOf } from "./anchors.ts";
 import { lastTarget, loopCondition, popReturn, pushReturn } from "./branch-code.ts";
 import { type CompileContext, RegionCode } from "./code.ts";
 import { EXIT, FUNCTION, INTERPRETED } from "./contract.ts";
@@ -29,9 +30,17 @@ import { flagKinds } from "./flag-kinds.ts";
 import { EFLAGS_KIND, UNKNOWN } from "./flags-code.ts";
 import { emitOp } from "./instruction-code.ts";
 import { WORD_SHIFT } from "./layout.ts";
+import { expectAnchor } from "./memory-code.ts";
 import { CAN_LEAVE, type Region, type RegionInstruction, type RegionNode } from "./region.ts";
 import { leaveFor } from "./runtime.ts";
-import { checkCodeSegment, checkSegments, checkTarget, loadSegments, segmentLoaded } from "./segments-code.ts";
+import {
+  checkCodeSegment,
+  checkSegments,
+  checkTarget,
+  loadSegments,
+  segmentClass,
+  segmentLoaded,
+} from "./segments-code.ts";
 import { type Structure, structureOf } from "./structure.ts";
 import { type Timing, timingOf } from "./timing.ts";
 import { callTransition } from "./transition-call.ts";
@@ -82,6 +91,7 @@ class RegionCompiler {
   readonly #kinds = new Map<number, number>();
   /** Kind of the flags at the beginning of loops, as it has been found before. */
   readonly #foreseen: ReadonlyMap<number, number>;
+  readonly #anchors: Anchors;
 
   constructor(region: Region, context: CompileContext) {
     this.#c = new RegionCode(region, context);
@@ -89,6 +99,13 @@ class RegionCompiler {
     const structure = structureOf(0, successors);
     this.#structure = structure.isLoop(0) && this.#isNative(0) ? structureOf(ENTRY, successors) : structure;
     this.#foreseen = flagKinds(this.#structure, successors, (place) => nodeOf(region, place));
+    this.#anchors = anchorsOf({
+      structure: this.#structure,
+      successors,
+      node: (place) => nodeOf(region, place),
+      through: (segment) => segmentClass(this.#c, segment),
+      walks: context.walks,
+    });
     this.#timing = timingOf(this.#structure, {
       successors,
       ticks: (place) => nodeOf(region, place)?.ticks ?? 0,
@@ -246,6 +263,7 @@ class RegionCompiler {
     if (this.#structure.isLoop(to) && ![UNKNOWN, this.#c.kind].includes(this.#foreseen.get(to) as number)) {
       throw new Error(`engine: flags of kind ${this.#c.kind} where a loop begins, not ${this.#foreseen.get(to)}`);
     }
+    for (const each of this.#anchors.missing(from, to)) expectAnchor(this.#c, each, to);
     if (kind === "inline") {
       this.#tree(to);
       return;
@@ -354,7 +372,12 @@ class RegionCompiler {
         ahead: this.#timing.ahead(place) - ticks,
         flagsDead: flagsDeadAfter(node, n),
       };
-      for (const op of lifted.ops) emitOp(this.#c, op);
+      const plan = this.#anchors.plan(place, n);
+      for (const [m, op] of lifted.ops.entries()) {
+        this.#c.access = plan.accesses.get(m) ?? null;
+        emitOp(this.#c, op);
+        for (const { from, to } of plan.moves.get(m) ?? []) this.#c.moveAnchor(from, to);
+      }
       if (instruction.delta === 0 && this.#c.region.resumes) {
         this.#c.f.i32(0);
         this.#c.f.set(this.#c.resume);

@@ -6,8 +6,15 @@
 /**
  * Why a region returned: another block is next; a signal is left; the interpreter has to run what is next; or it has to
  * run, before anything else, an instruction that has begun; or the region at EIP does not fit the processor's segments.
+ * With the region's place in the table from bit 8 up (misses.ts): the fast table does not have an access of the instruction; or
+ * the bytes of an anchor, with the place in the table, are not in one page.
  */
-export const EXIT = { LEFT: 0, SIGNALLED: 1, INTERPRET: 2, BEGUN: 3, UNFIT: 4 } as const;
+export const EXIT = {
+  ...{ LEFT: 0, SIGNALLED: 1, INTERPRET: 2, BEGUN: 3, UNFIT: 4 },
+  ...{ MISSED: 5, APART: 6 },
+} as const;
+/** Bit of the reasons MISSED and APART: the instruction has not begun, the boundary before it may have something to do. */
+export const AT_BOUNDARY = 0x10;
 
 /** Answers of the `translate` import besides a byte offset: a fault is signalled; not an access for compiled code. */
 export const TRANSLATE = { FAULT: -1, REFUSED: -2 } as const;

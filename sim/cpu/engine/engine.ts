@@ -5,6 +5,7 @@
  * A block that the interpreter has run often becomes the entry of a region (region.ts); regions that are wanted are
  * compiled together, so that modules are few. A region lives until a byte that it was made from is written.
  */
+import { TICKS_PER_CYCLE } from "../../clock.ts";
 import type { Account, Ledger } from "../../ledger.ts";
 import { type PhysicalMemory, RAM_OFFSET } from "../../memory/physical.ts";
 import { ACCOUNT_CELL_BYTES, type Accounts } from "../accounts.ts";
@@ -13,11 +14,12 @@ import { ACCESS } from "../environment.ts";
 import { execute } from "../interpreter.ts";
 import { endShadow } from "../lift/rule.ts";
 import type { Mmu } from "../mmu.ts";
+import { COUNT } from "../paging.ts";
 import type { PhysicalEnvironment } from "../physical-environment.ts";
 import { costTicks, type Profile } from "../profiles/profile.ts";
-import { BLOCKING, CELL, type CpuState, fastCell, OUTCOME } from "../state.ts";
+import { BLOCKING, CELL, type CpuState, fastCell, OUTCOME, SEG } from "../state.ts";
 import { compileRegion } from "./compile.ts";
-import { EXIT, FUNCTION_TYPE, INTERPRETED, LATER_ACCESS, TRANSLATE, transferMode } from "./contract.ts";
+import { AT_BOUNDARY, EXIT, FUNCTION_TYPE, INTERPRETED, LATER_ACCESS, TRANSLATE, transferMode } from "./contract.ts";
 import { FastTransfers } from "./fast-transfers.ts";
 import { type Interpreted, interpretedOf } from "./interpreted.ts";
 import {
@@ -29,8 +31,9 @@ import {
   TRANSFER_SLOTS,
   transferSlot,
 } from "./layout.ts";
+import { Misses, type MissPolicy } from "./misses.ts";
 import { type CompiledRegion, Modules } from "./modules.ts";
-import { buildRegion, type Region, type RegionInstruction } from "./region.ts";
+import { buildRegion, physicalOf, type Region, type RegionInstruction } from "./region.ts";
 import type { SegmentNow } from "./segments-code.ts";
 import type { FunctionBody } from "./wasm.ts";
 
@@ -46,11 +49,18 @@ export interface EnginePolicy {
   readonly doublings: number;
   /** Regions at the most. */
   readonly regions: number;
+  readonly miss: MissPolicy;
 }
 
-export const DEFAULT_POLICY: EnginePolicy = { hot: 40, batch: 12, patience: 4000, doublings: 6, regions: CAPACITY };
+export const DEFAULT_POLICY: EnginePolicy = {
+  ...{ hot: 40, batch: 12, patience: 4000, doublings: 6, regions: CAPACITY },
+  miss: { periods: 3, misses: 2, period: 1e6 * TICKS_PER_CYCLE, busy: 200 },
+};
 /** Compiles whatever runs twice, at once: for tests. */
-export const EAGER_POLICY: EnginePolicy = { hot: 2, batch: 1, patience: 1, doublings: 0, regions: CAPACITY };
+export const EAGER_POLICY: EnginePolicy = {
+  ...{ hot: 2, batch: 1, patience: 1, doublings: 0, regions: CAPACITY },
+  miss: { periods: 1, misses: 3, period: Number.MAX_SAFE_INTEGER, busy: Number.POSITIVE_INFINITY },
+};
 /** Entries whose regions were written that are remembered. */
 const REMEMBERED = 4096;
 /** While cold regions must be dropped again and again `hot` doubles, so many times at the most; until so many blocks have run without. */
@@ -107,6 +117,11 @@ export class Engine {
   /** Interpreted instructions of regions, by number. */
   readonly #instructions: (Interpreted | undefined)[] = [];
   readonly #freeInstructions: number[] = [];
+  readonly #misses: Misses;
+  /** By COUNT. */
+  readonly #counts: Float64Array;
+  /** By a region's place in the table: what it was compiled for, until it is wanted once more. */
+  readonly #live: (Wanted | undefined)[] = [];
   /** Blocks whose region met segments that it was not compiled for. */
   readonly #unfit = new WeakSet<Block>();
   /** Deliveries and returns in one piece. */
@@ -147,6 +162,8 @@ export class Engine {
       ticks: costTicks(profile),
     };
     this.transfers = new FastTransfers(parts, this.#layout);
+    this.#misses = new Misses(parts.policy.miss);
+    this.#counts = new Float64Array(memory.buffer, this.#layout.counts, COUNT.page + 1);
     this.#transfers = new Int32Array(memory.buffer, memory.engineArea.transfers, (TRANSFER_SLOTS * TRANSFER_BYTES) / 4);
     this.#transfers.fill(-1);
     this.#core = new Int32Array(memory.buffer, this.#layout.core, CORE_CELLS);
@@ -191,6 +208,7 @@ export class Engine {
     this.#waited = 0;
     const wanted = this.#wanted;
     this.#wanted = [];
+    this.#misses.look(this.#counts[COUNT.data.misses] as number, this.#parts.ledger.clock.now);
     const { sweeps } = this.#modules;
     this.#compile(wanted);
     if (this.#modules.sweeps === sweeps) return;
@@ -238,7 +256,8 @@ export class Engine {
 
   #compile(wanted: readonly Wanted[]): void {
     const regions: CompiledRegion[] = [];
-    for (const each of wanted) {
+    // A block may be wanted again, for its misses, and then once more because its region was dropped.
+    for (const each of new Map(wanted.map((one) => [one.block, one])).values()) {
       const region = this.#build(each);
       if (region !== null) regions.push(this.#translated(each, region));
     }
@@ -258,6 +277,8 @@ export class Engine {
       index,
       segments: this.#segments(),
       general: this.#unfit.has(block),
+      apart: this.#misses.apart(block.physical),
+      walks: (delta) => this.#misses.walks(block.physical, physicalOf(region, delta)),
       interpreted: (instruction) => {
         const number = this.#number(instruction);
         instructions.push(number);
@@ -290,6 +311,8 @@ export class Engine {
     instructions: readonly number[],
   ): CompiledRegion {
     const { block } = wanted;
+    block.compiled?.drop();
+    this.#live[index] = wanted;
     const mode = transferMode(block.mode.index, wanted.user);
     const slot = transferSlot(block.physical, mode) * 3;
     this.#transfers.set([block.physical, mode, index], slot);
@@ -305,6 +328,7 @@ export class Engine {
         if (dropped) return;
         dropped = true;
         this.dropped++;
+        this.#live[index] = undefined;
         this.#modules.remove(compiled);
         if (this.#transfers[slot + 2] === index) this.#transfers.fill(-1, slot, slot + 3);
         for (const number of instructions) {
@@ -409,7 +433,27 @@ export class Engine {
   };
 
   /** Import `begun`: the interpreter has to run what is next, for a reason that is one of EXIT. */
-  readonly #begun = (why: number): number => this.#parts.boundaries.interpret(why);
+  readonly #begun = (why: number): number => {
+    const { boundaries } = this.#parts;
+    const reason = why & 0xf;
+    if (reason !== EXIT.MISSED && reason !== EXIT.APART) return boundaries.interpret(why);
+    this.#missed(why >>> 8, reason === EXIT.APART);
+    return boundaries.interpret((why & AT_BOUNDARY) === 0 ? EXIT.BEGUN : EXIT.INTERPRET);
+  };
+
+  /** The instruction at EIP has not found its access in the fast table, in the region at a place in the table. */
+  #missed(index: number, apart: boolean): void {
+    const { state, mmu, ledger } = this.#parts;
+    const wanted = this.#live[index];
+    if (wanted === undefined) return;
+    const linear = (state.segmentBase(SEG.cs) + state.eip) >>> 0;
+    const page = mmu.fetchBase(linear, wanted.user);
+    if (page < 0) return;
+    const { physical } = wanted.block;
+    if (!this.#misses.missed(physical, page + (linear & 0xfff), apart, ledger.clock.now)) return;
+    this.#live[index] = undefined;
+    this.#wanted.push(wanted);
+  }
 
   /** Import `fetchSlow`: the page of EIP is not in the fast table of fetches, nor is its walk usual. The mode in which to go on, or TO_THE_CORE. */
   readonly #fetch = (mode: number): number => this.#parts.boundaries.fetch(mode);

@@ -73,8 +73,7 @@ export function emitOp(c: RegionCode, op: MicroOp): void {
       addressOp(c, op);
       break;
     case OP.LOAD:
-      translateAccess(c, op, false);
-      loadFrom(c, c.host, op.w);
+      loadFrom(c, translateAccess(c, op, false), op.w);
       c.write(op.d);
       break;
     case OP.LOAD_UPDATE:

@@ -65,6 +65,11 @@ export interface Region {
   readonly bytes: readonly (readonly [physical: number, length: number])[];
 }
 
+/** Physical address of a place in a region. */
+export function physicalOf({ offset, pages }: Region, delta: number): number {
+  return (pages.get((offset + delta) >> PAGE_SHIFT) as number) + ((offset + delta) & 0xfff);
+}
+
 /** What a region is made from. */
 export interface CodeSource {
   /** The instruction at a physical address; null when it is not one that compiled code may hold. */

@@ -55,6 +55,15 @@ function permits(rights: number, fast: number): boolean {
   return (fast & FAST_READ) === 0 || !code || readOrWrite;
 }
 
+const WITHOUT_BASE = -1;
+
+/** Segments of one class have the same base (anchors.ts); null for one through which every access is given up. */
+export function segmentClass(c: RegionCode, segment: number): number | null {
+  const use = c.segments.get(segment);
+  if (use === undefined || use.form === "refused") return null;
+  return use.base === null ? WITHOUT_BASE : segment;
+}
+
 /** Bases and limits into their locals. */
 export function loadSegments(c: RegionCode): void {
   for (const [segment, use] of c.segments) loadUse(c, segment, use);
