@@ -262,10 +262,7 @@ export class CodeCache {
 
   /** An instruction whose bytes are on two pages. */
   #crossing(physical: number, secondPage: number, mode: BlockMode): Block {
-    const first = PAGE_SIZE - pageOffset(physical);
-    const code = new Uint8Array(MAX_INSTRUCTION_BYTES);
-    code.set(this.#bytesAt(physical, first));
-    code.set(this.#bytesAt(secondPage, MAX_INSTRUCTION_BYTES - first), first);
+    const code = this.#joined(physical, secondPage);
     const outcome = this.#decoder.decode(code, mode.bits);
     if (outcome !== "decoded") {
       const kind = outcome === "truncated" ? "too-long" : "undefined";
@@ -377,6 +374,24 @@ export class CodeCache {
     const code = this.#bytesAt(physical, PAGE_SIZE - pageOffset(physical));
     if (this.#decoder.decode(code, mode.bits) !== "decoded") return null;
     return lift(this.#decoder.instruction, mode, this.#costs);
+  }
+
+  /** The same for one that is on two pages; null when it is not. */
+  crossing(physical: number, secondPage: number, mode: BlockMode): Lifted | null {
+    const room = PAGE_SIZE - pageOffset(physical);
+    if (room >= MAX_INSTRUCTION_BYTES) return null;
+    if (this.#decoder.decode(this.#bytesAt(physical, room), mode.bits) !== "truncated") return null;
+    if (this.#decoder.decode(this.#joined(physical, secondPage), mode.bits) !== "decoded") return null;
+    return lift(this.#decoder.instruction, mode, this.#costs);
+  }
+
+  /** Bytes from the end of a page and the beginning of another. */
+  #joined(physical: number, secondPage: number): Uint8Array {
+    const first = PAGE_SIZE - pageOffset(physical);
+    const code = new Uint8Array(MAX_INSTRUCTION_BYTES);
+    code.set(this.#bytesAt(physical, first));
+    code.set(this.#bytesAt(secondPage, MAX_INSTRUCTION_BYTES - first), first);
+    return code;
   }
 
   addDependent(dependent: Dependent): void {

@@ -19,6 +19,7 @@
  */
 import { NOW_CELL } from "../../clock.ts";
 import { RETIRED_OFFSET } from "../../ledger.ts";
+import { PAGE_SIZE } from "../../memory/address.ts";
 import { HELPER_NUMBER } from "../helpers.ts";
 import { BRANCH, type MicroOp, OP } from "../micro-ops.ts";
 import { baseCell, CELL, FLAG, SEG } from "../state.ts";
@@ -31,7 +32,7 @@ import { EFLAGS_KIND, UNKNOWN } from "./flags-code.ts";
 import { emitOp } from "./instruction-code.ts";
 import { WORD_SHIFT } from "./layout.ts";
 import { expectAnchor } from "./memory-code.ts";
-import { CAN_LEAVE, type Region, type RegionInstruction, type RegionNode } from "./region.ts";
+import { CAN_LEAVE, firstPages, lastPages, type Region, type RegionInstruction, type RegionNode } from "./region.ts";
 import { leaveFor } from "./runtime.ts";
 import {
   checkCodeSegment,
@@ -278,20 +279,22 @@ class RegionCompiler {
     this.#c.f.br(this.#c.open.length - 1 - place);
   }
 
-  /** On the way to another page its translation must be the one that the region was built with. */
+  /** On the way to other pages their translations must be those that the region was built with. */
   #checkPage(from: number, to: number): void {
     const { offset, pages } = this.#c.region;
-    const index = (offset + to) >> 12;
-    if (this.#nodesAt(from).every((node) => lastPage(node, offset) === index)) return;
-    const f = this.#c.f;
-    this.#fetchSlot(to);
-    f.op(WASM.i32Ne);
-    f.get(this.#c.host);
-    f.memory(WASM.i32Load, this.#c.layout.fetchBases + this.#fetchPart(), 2);
-    f.i32(pages.get(index) as number);
-    f.op(WASM.i32Ne);
-    f.op(WASM.i32Or);
-    this.#c.rarely(() => this.#c.exitAt(to, EXIT.LEFT));
+    const known = this.#nodesAt(from).map((node) => lastPages(node, offset));
+    for (const index of firstPages(this.#nodeAt(to), offset)) {
+      if (known.every((each) => each.includes(index))) continue;
+      const f = this.#c.f;
+      this.#fetchSlot(index === (offset + to) >> 12 ? to : index * PAGE_SIZE - offset);
+      f.op(WASM.i32Ne);
+      f.get(this.#c.host);
+      f.memory(WASM.i32Load, this.#c.layout.fetchBases + this.#fetchPart(), 2);
+      f.i32(pages.get(index) as number);
+      f.op(WASM.i32Ne);
+      f.op(WASM.i32Or);
+      this.#c.rarely(() => this.#c.exitAt(to, EXIT.LEFT));
+    }
   }
 
   /** The node at a place; before a return any that returns. */
@@ -525,10 +528,4 @@ function flagsDeadAfter(node: RegionNode, n: number): boolean {
     }
   }
   return false;
-}
-
-/** Page index of a node's last instruction. */
-function lastPage(node: RegionNode, offset: number): number {
-  const last = node.instructions.at(-1) as RegionInstruction;
-  return (offset + last.delta) >> 12;
 }

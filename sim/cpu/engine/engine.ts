@@ -287,7 +287,7 @@ export class Engine {
     });
     this.compiled++;
     this.blocks += region.nodes.size;
-    this.instructions += region.bytes.length;
+    this.instructions += region.instructions;
     return this.#install(wanted, region, index, body, instructions);
   }
 
@@ -297,6 +297,7 @@ export class Engine {
     if (code.lookup(block.physical, mode) !== block) return null;
     return buildRegion(block.physical, {
       instruction: (physical) => code.instruction(physical, mode),
+      crossing: (physical, secondPage) => code.crossing(physical, secondPage, mode),
       account: (physical) => code.accountOf(physical, mode),
       executed: (physical) => code.isLifted(physical, mode),
       page: (index) => mmu.fetchBase(((linear - (linear & 0xfff)) / 4096 + index) * 4096, user),

@@ -9,7 +9,8 @@
  * means: nothing of it has happened. All others are *interpreted*: one node each, run by the interpreter.
  *
  * Pages. Within a page the instruction TLB cannot miss; an edge to another page must find the translation that the region
- * was built with (compile.ts). An instruction that crosses a page ends the region.
+ * was built with (compile.ts). An instruction whose bytes are on two pages is a node of its own, which must find both; no
+ * region begins with one.
  */
 import type { Account } from "../../ledger.ts";
 import { HELPER_NUMBER } from "../helpers.ts";
@@ -17,13 +18,15 @@ import type { Lifted } from "../lift/lift.ts";
 import { BRANCH, type MicroOp, OP } from "../micro-ops.ts";
 import { BLOCKING, FIRST_TEMPORARY, GPR, SEG, TEMPORARY_COUNT } from "../state.ts";
 
-export const LIMITS = { nodes: 48, instructions: 400 } as const;
+export const LIMITS = { nodes: 96, instructions: 600 } as const;
 const PAGE_SHIFT = 12;
 
 export interface RegionInstruction {
   readonly delta: number;
   readonly lifted: Lifted;
   readonly native: boolean;
+  /** Whether its bytes are on two pages. */
+  readonly crosses: boolean;
   readonly account: Account;
   /** What STI's shadow covers, if it is on the same page and charged alike. */
   readonly shadowed: Lifted | null;
@@ -61,8 +64,23 @@ export interface Region {
   readonly resumes: boolean;
   /** Offset of the entry in its page. */
   readonly offset: number;
+  readonly instructions: number;
   /** Physical byte ranges of all instructions. */
   readonly bytes: readonly (readonly [physical: number, length: number])[];
+}
+
+/** Indices of the pages, relative to that of the entry, of the instructions at a node's beginning and at its end. */
+export function firstPages({ instructions }: RegionNode, offset: number): readonly number[] {
+  return pagesOf(instructions[0] as RegionInstruction, offset);
+}
+
+export function lastPages({ instructions }: RegionNode, offset: number): readonly number[] {
+  return pagesOf(instructions.at(-1) as RegionInstruction, offset);
+}
+
+function pagesOf({ delta, crosses }: RegionInstruction, offset: number): readonly number[] {
+  const page = (offset + delta) >> PAGE_SHIFT;
+  return crosses ? [page, page + 1] : [page];
 }
 
 /** Physical address of a place in a region. */
@@ -72,8 +90,10 @@ export function physicalOf({ offset, pages }: Region, delta: number): number {
 
 /** What a region is made from. */
 export interface CodeSource {
-  /** The instruction at a physical address; null when it is not one that compiled code may hold. */
+  /** The instruction at a physical address; null when it is not one that compiled code may hold, or crosses a page. */
   instruction(physical: number): Lifted | null;
+  /** The instruction that begins at a physical address and ends on another page; null when none does. */
+  crossing(physical: number, secondPage: number): Lifted | null;
   /** What the instruction at a physical address is charged to. */
   account(physical: number): Account;
   /** Whether code at a physical address has been executed. */
@@ -117,10 +137,8 @@ class RegionBuilder {
       continuations: [...this.#calls].filter((delta) => nodes.has(delta)).sort((a, b) => a - b),
       pages: this.#pages,
       offset: this.#offset,
-      bytes: [...this.#instructions.values()].map(({ delta, lifted, shadowed }) => [
-        this.#physical(delta),
-        lifted.length + (shadowed?.length ?? 0),
-      ]),
+      instructions: this.#instructions.size,
+      bytes: [...this.#instructions.values()].flatMap((each) => this.#bytes(each)),
     };
   }
 
@@ -142,9 +160,13 @@ class RegionBuilder {
         }
         const end = endOf(instruction);
         if (end === null) {
+          // Nodes are on one page.
+          if (instruction.crosses) this.#leaders.add(delta);
+          if (this.#pageIndex(next) !== this.#pageIndex(delta)) this.#leaders.add(next);
           delta = next;
           continue;
         }
+        if (instruction.crosses) this.#leaders.add(delta);
         for (const target of this.#successors(end)) {
           if (this.#leaders.has(target) || !this.#wanted(target)) continue;
           this.#leaders.add(target);
@@ -179,11 +201,17 @@ class RegionBuilder {
     if (this.#instructions.size >= LIMITS.instructions) return null;
     const physical = this.#physical(delta);
     if (physical < 0) return null;
-    const lifted = this.#source.instruction(physical);
-    if (lifted === null) return null;
     const account = this.#source.account(physical);
+    const within = this.#source.instruction(physical);
+    const lifted = within ?? (delta === 0 ? null : this.#crossing(delta, physical));
+    if (lifted === null) return null;
     const shadowed = lifted.rule.setsShadow === BLOCKING.STI ? this.#shadowed(delta, lifted, account) : null;
-    return { delta, lifted, native: isNative(lifted), account, shadowed };
+    return { delta, lifted, native: isNative(lifted), crosses: within === null, account, shadowed };
+  }
+
+  #crossing(delta: number, physical: number): Lifted | null {
+    const secondPage = this.#page(this.#pageIndex(delta) + 1);
+    return secondPage < 0 ? null : this.#source.crossing(physical, secondPage);
   }
 
   /** The instruction behind an STI. */
@@ -197,20 +225,37 @@ class RegionBuilder {
     return lifted.ops.some(({ op }) => op === OP.STRING || op === OP.MARKER) ? null : lifted;
   }
 
+  /** Physical byte ranges of an instruction, each on one page. */
+  #bytes({ delta, lifted, shadowed, crosses }: RegionInstruction): (readonly [number, number])[] {
+    const physical = this.#physical(delta);
+    const length = lifted.length + (shadowed?.length ?? 0);
+    if (!crosses) return [[physical, length]];
+    const first = 0x1000 - (physical & 0xfff);
+    return [
+      [physical, first],
+      [this.#page(this.#pageIndex(delta) + 1), length - first],
+    ];
+  }
+
   #pageIndex(delta: number): number {
     return (this.#offset + delta) >> PAGE_SHIFT;
   }
 
   /** Physical address of a place, or -1. */
   #physical(delta: number): number {
-    const index = this.#pageIndex(delta);
+    const base = this.#page(this.#pageIndex(delta));
+    return base < 0 ? -1 : base + ((this.#offset + delta) & 0xfff);
+  }
+
+  /** Physical base of a page, or -1. */
+  #page(index: number): number {
     let base = this.#pages.get(index);
     if (base === undefined) {
       base = this.#source.page(index);
       if (base < 0) return -1;
       this.#pages.set(index, base);
     }
-    return base + ((this.#offset + delta) & 0xfff);
+    return base;
   }
 
   /** The node that begins at a leader; it ends at a branch, or before another leader or another page. */
