@@ -4,7 +4,7 @@
  * made code from them; the deadline is reached at the last one at the earliest; and no element is read after an earlier
  * iteration has written it. strings.ts is the reference: it goes one by one wherever this does nothing.
  *
- * Simplified: upward (DF clear), 32-bit addresses, segments without limits. What is left out is only slower.
+ * Simplified: upward (DF clear), 32-bit addresses, expand-up data segments. What is left out is only slower.
  */
 import type { Clock } from "../clock.ts";
 import { PAGE_SIZE } from "../memory/address.ts";

@@ -8,7 +8,7 @@ import { ACCESS, type Environment } from "./environment.ts";
 import { subtractFlags, withStatus } from "./flags.ts";
 import { dataAccess, linearAddress } from "./interpreter.ts";
 import { type MicroOp, REPEAT, STRING_KIND } from "./micro-ops.ts";
-import { CELL, type CpuState, FAST_READ, FAST_WRITE, FLAG, fastCell, GPR, OUTCOME, SEG } from "./state.ts";
+import { CELL, type CpuState, FAST_READ, FAST_WRITE, FLAG, fastCell, GPR, OUTCOME, RIGHTS, SEG } from "./state.ts";
 import { portPermitted } from "./system/ports.ts";
 
 /**
@@ -53,9 +53,11 @@ function bulk(state: CpuState, env: Environment, u: MicroOp): boolean {
   const bytes = u.w;
   const moves = u.x === STRING_KIND.MOVS;
   if ((!moves && u.x !== STRING_KIND.STOS) || ((i32[CELL.rflags] as number) & (FLAG.DF | FLAG.AC)) !== 0) return false;
-  if (((i32[fastCell(SEG.es)] as number) & FAST_WRITE) === 0) return false;
-  if (moves && ((i32[fastCell(u.a)] as number) & FAST_READ) === 0) return false;
-  const count = (i32[GPR.ecx] as number) >>> 0;
+  const permitted = elementsPermitted(state, SEG.es, i32[GPR.edi] as number, bytes, true);
+  const readable = moves ? elementsPermitted(state, u.a, i32[GPR.esi] as number, bytes, false) : permitted;
+  const wanted = (i32[GPR.ecx] as number) >>> 0;
+  const count = Math.min(wanted, permitted, readable);
+  if (count === 0) return false;
   const target = (state.segmentBase(SEG.es) + (i32[GPR.edi] as number)) >>> 0;
   const write = dataAccess(state, true);
   let done = 0;
@@ -67,8 +69,19 @@ function bulk(state: CpuState, env: Environment, u: MicroOp): boolean {
     done = env.fillString?.(target, bytes, count, i32[GPR.eax] as number, write) ?? 0;
   }
   i32[GPR.edi] = (i32[GPR.edi] as number) + done * bytes;
-  i32[GPR.ecx] = count - done;
+  i32[GPR.ecx] = wanted - done;
   return done > 0;
+}
+
+/** So many elements from an offset upwards may be accessed through a segment; 0 where that is not so simple. */
+function elementsPermitted(state: CpuState, segment: number, offset: number, bytes: number, write: boolean): number {
+  const fast = write ? FAST_WRITE : FAST_READ;
+  if (((state.i32[fastCell(segment)] as number) & fast) !== 0) return Number.POSITIVE_INFINITY;
+  const rights = state.segmentRights(segment);
+  const kinds = RIGHTS.UNUSABLE | RIGHTS.P | RIGHTS.S | RIGHTS.CODE | RIGHTS.EXPAND_DOWN_OR_CONFORMING;
+  if ((rights & kinds) !== (RIGHTS.P | RIGHTS.S)) return 0;
+  if (write && (rights & RIGHTS.WRITABLE_OR_READABLE) === 0) return 0;
+  return Math.max(0, Math.floor((state.segmentLimit(segment) + 1 - (offset >>> 0)) / bytes));
 }
 
 function comparisonEnds(u: MicroOp, eflags: number): boolean {

@@ -3,6 +3,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { DEFAULT_POLICY } from "../../sim/cpu/engine/engine.ts";
+import { type CpuState, SEG } from "../../sim/cpu/state.ts";
 import type { Machine } from "../../sim/machine.ts";
 import { boot, CODE_BASE } from "../machine/rig.ts";
 
@@ -17,10 +18,12 @@ interface Case {
   readonly count: number;
   readonly value: number;
   readonly until: number;
+  /** Base and limit of DS and ES; null: flat. */
+  readonly segments: { readonly base: number; readonly limit: number } | null;
 }
 
 /** mov esi; mov edi; mov ecx; mov eax; rep operation; hlt, over bytes that are all different. */
-function machineFor({ operation, wide, source, target, count, value }: Case, bulk: boolean): Machine {
+function machineFor({ operation, wide, source, target, count, value, segments }: Case, bulk: boolean): Machine {
   const code = [
     ...[0xbe, ...word(source), 0xbf, ...word(target), 0xb9, ...word(count), 0xb8, ...word(value)],
     ...[...(wide ? [] : [0x66]), 0xf3, operation, 0xf4],
@@ -30,6 +33,11 @@ function machineFor({ operation, wide, source, target, count, value }: Case, bul
     code: Uint8Array.from(code),
     guestBytes: 2 << 20,
     engine: bulk ? DEFAULT_POLICY : null,
+    prepare: (state: CpuState) => {
+      if (segments === null) return;
+      const { base, limit } = segments;
+      for (const segment of [SEG.ds, SEG.es]) state.setSegment(segment, 8, base, limit, state.segmentRights(segment));
+    },
   });
   machine.memory.copyIn(
     BUFFER,
@@ -58,6 +66,12 @@ const cases = fc.record({
   count: fc.integer({ min: 0, max: 3000 }),
   value: fc.integer({ min: 0, max: 0xffffffff }),
   until: fc.integer({ min: 1, max: 120_000 }),
+  segments: fc.option(
+    fc.record({
+      base: fc.constantFrom(0, 0x40),
+      limit: fc.integer({ min: BUFFER + 0x1000, max: BUFFER + 0x4000 }),
+    }),
+  ),
 });
 
 test("iterations at once leave what iterations one by one leave, wherever they are interrupted", () => {
@@ -74,7 +88,7 @@ test("iterations at once leave what iterations one by one leave, wherever they a
 
 test("they are told of to those who want to know of each", () => {
   const machine = machineFor(
-    { operation: 0xab, wide: true, source: BUFFER, target: BUFFER, count: 100, value: 1, until: 0 },
+    { operation: 0xab, wide: true, source: BUFFER, target: BUFFER, count: 100, value: 1, until: 0, segments: null },
     true,
   );
   let told = 0;
