@@ -1,4 +1,5 @@
 /** The worker thread of the pool (compiled: worker threads of Node 20 cannot load TypeScript). One task at a time. */
+import { getHeapStatistics } from "node:v8";
 import type { MessagePort } from "node:worker_threads";
 import { Recycled } from "./recycled.ts";
 import { type Simulate, simulate } from "./simulate.ts";
@@ -34,8 +35,8 @@ export function work({ task, serial, memory }: Work): VerifiedResult {
 
 /** This thread's heap and what hangs on it outside: the guest's memory above all. */
 function noteMemory(memory: Int32Array): void {
-  const { heapTotal, external } = process.memoryUsage();
-  const kilobytes = Math.ceil((heapTotal + external) / 1024);
+  const { total_heap_size, external_memory } = getHeapStatistics();
+  const kilobytes = Math.ceil((total_heap_size + external_memory) / 1024);
   // Somebody else's larger number may come between.
   for (let most = Atomics.load(memory, 0); most < kilobytes; ) {
     const found = Atomics.compareExchange(memory, 0, most, kilobytes);

@@ -21,6 +21,8 @@ export class InstructionDecoder {
   readonly instruction = new Instruction();
   readonly #options: number;
   readonly #features: ReadonlySet<string>;
+  /** By the number of a form: whether the processor has it. */
+  readonly #present: (boolean | undefined)[] = [];
 
   constructor(profile: Profile) {
     this.#features = new Set(profile.features);
@@ -47,10 +49,14 @@ export class InstructionDecoder {
   }
 
   #isOfProfile(): boolean {
-    for (const feature of this.instruction.cpuidFeatures()) {
-      if (!this.#features.has((CpuidFeature[feature] as string).toLowerCase())) return false;
+    const { code } = this.instruction;
+    let present = this.#present[code];
+    if (present === undefined) {
+      const names = [...this.instruction.cpuidFeatures()].map((each) => (CpuidFeature[each] as string).toLowerCase());
+      present = names.every((name) => this.#features.has(name));
+      this.#present[code] = present;
     }
-    return true;
+    return present;
   }
 
   /** Whether an instruction that is too new (ENDBR32, PREFETCHW) was a reserved NOP before: 0F 0D, 0F 18 to 0F 1F. */

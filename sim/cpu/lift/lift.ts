@@ -33,10 +33,21 @@ export interface Lifted {
   readonly ticks: number;
 }
 
+/** Rules by the number of a form, as they are found. */
+const RULES: (Rule | null | undefined)[] = [];
+
 /** The rule of an instruction, or null when it is not modelled. */
 export function ruleOf(instruction: Instruction): Rule | null {
-  const name = Mnemonic[instruction.mnemonic] as string;
-  const code = Code[instruction.code] as string;
+  const { code } = instruction;
+  let rule = RULES[code];
+  if (rule === undefined) {
+    rule = ruleNamed(Mnemonic[instruction.mnemonic] as string, Code[code] as string);
+    RULES[code] = rule;
+  }
+  return rule;
+}
+
+function ruleNamed(name: string, code: string): Rule | null {
   const byOne = /_1$/.test(code) ? BY_ONE[name] : undefined;
   return SSE_NAMESAKES[code] ?? byOne ?? INSTRUCTIONS[name] ?? null;
 }

@@ -128,23 +128,44 @@ const LOAD_SS: Partial<Rule> = { endsBlock: true, setsShadow: BLOCKING.MOV_SS };
 /** Far transfers see and change CPL, and may switch tasks. */
 const FAR: Partial<Rule> = { sensitive: true, endsBlock: true, exits: "task-switch" };
 
+/** What makes the rule of an instruction whose form has one of its own. */
+type Form = (l: Lifter) => Rule;
+
+/** By the number of a form: what makes its rule; null: it has that of its mnemonic. Names of forms are slow to look at. */
+const FORMS: (Form | null | undefined)[] = [];
+
 /** Forms of MOV, PUSH, POP, JMP and CALL whose cost or facts differ from those of their mnemonic; null for all others. */
 export function specialForm(l: Lifter): Rule | null {
-  const code = Code[l.instruction.code] as string;
+  const { code } = l.instruction;
+  let form = FORMS[code];
+  if (form === undefined) {
+    form = formOf(Code[code] as string);
+    FORMS[code] = form;
+  }
+  return form === null ? null : form(l);
+}
+
+function formOf(code: string): Form | null {
   const write = /^Mov_(cr|dr)_/.exec(code);
   const read = /^Mov_.*_(cr|dr)$/.exec(code);
   const family = (write ?? read)?.[1];
-  if (family !== undefined) return controlMove(l, family as "cr" | "dr", write !== null);
+  if (family !== undefined) return (l) => controlMove(l, family as "cr" | "dr", write !== null);
   if (code.startsWith("Mov_Sreg_")) {
-    const facts = l.instruction.op0Register === Register.SS ? LOAD_SS : {};
-    return { cost: "segmentLoad", sensitive: true, ...facts, lift: liftMov };
+    return (l) => {
+      const facts = l.instruction.op0Register === Register.SS ? LOAD_SS : {};
+      return { cost: "segmentLoad", sensitive: true, ...facts, lift: liftMov };
+    };
   }
-  if (/^Mov_.*_Sreg$/.test(code)) return { cost: "segmentStore", sensitive: true, lift: liftMov };
-  if (/^Pop[wdq]_[C-G]S$/.test(code)) return { cost: "segmentPop", sensitive: true, lift: liftPop };
-  if (/^Pop[wdq]_SS$/.test(code)) return { cost: "segmentPop", sensitive: true, ...LOAD_SS, lift: liftPop };
-  if (/^Push[wdq]_[C-GS]S$/.test(code)) return { cost: "segmentStore", sensitive: true, lift: liftPush };
-  if (/^Jmp_(ptr|m16(16|32))/.test(code)) return { cost: "farJump", ...FAR, lift: liftJump };
-  if (/^Call_(ptr|m16(16|32))/.test(code)) return { cost: "farCall", ...FAR, lift: liftCall };
+  const always =
+    (rule: Rule): Form =>
+    () =>
+      rule;
+  if (/^Mov_.*_Sreg$/.test(code)) return always({ cost: "segmentStore", sensitive: true, lift: liftMov });
+  if (/^Pop[wdq]_[C-G]S$/.test(code)) return always({ cost: "segmentPop", sensitive: true, lift: liftPop });
+  if (/^Pop[wdq]_SS$/.test(code)) return always({ cost: "segmentPop", sensitive: true, ...LOAD_SS, lift: liftPop });
+  if (/^Push[wdq]_[C-GS]S$/.test(code)) return always({ cost: "segmentStore", sensitive: true, lift: liftPush });
+  if (/^Jmp_(ptr|m16(16|32))/.test(code)) return always({ cost: "farJump", ...FAR, lift: liftJump });
+  if (/^Call_(ptr|m16(16|32))/.test(code)) return always({ cost: "farCall", ...FAR, lift: liftCall });
   return null;
 }
 
