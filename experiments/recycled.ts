@@ -1,4 +1,4 @@
-/** Memory and compiled modules that one run after another uses (sim/resources.ts), in one thread. */
+/** Memory, compiled modules and lifted instructions that one run after another uses (sim/resources.ts), in one thread. */
 import { createHash } from "node:crypto";
 import type { Resources } from "../sim/resources.ts";
 
@@ -13,6 +13,7 @@ export class Recycled implements Resources {
   /** By hash, the one that was longest not asked for first. */
   readonly #modules = new Map<string, { readonly module: WebAssembly.Module; readonly bytes: number }>();
   #bytes = 0;
+  readonly #kept = new WeakMap<object, object>();
 
   memory(pages: number): WebAssembly.Memory {
     const kept = this.#memory;
@@ -40,6 +41,14 @@ export class Recycled implements Resources {
       this.#bytes -= freed;
     }
     return entry.module;
+  }
+
+  kept<Thing extends object>(key: object, make: () => Thing): Thing {
+    const known = this.#kept.get(key);
+    if (known !== undefined) return known as Thing;
+    const made = make();
+    this.#kept.set(key, made);
+    return made;
   }
 
   /** The machine that had the memory is no more. */

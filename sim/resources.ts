@@ -7,10 +7,13 @@ export interface Resources {
   memory(pages: number): WebAssembly.Memory;
   /** The module of these bytes. */
   module(bytes: Uint8Array): WebAssembly.Module;
+  /** What has been made for `key` before, or is made now: of things that hold nothing of a run there is one for each key. */
+  kept<Thing extends object>(key: object, make: () => Thing): Thing;
 }
 
 /** Everything new. */
 export const FRESH: Resources = {
   memory: (pages) => new WebAssembly.Memory({ initial: pages, maximum: pages }),
   module: (bytes) => new WebAssembly.Module(bytes),
+  kept: (_, make) => make(),
 };

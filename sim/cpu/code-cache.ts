@@ -16,8 +16,9 @@ import {
   RAM_OFFSET,
 } from "../memory/physical.ts";
 import { type BlockInstruction, blockOps } from "./block-ops.ts";
-import { InstructionDecoder, MAX_INSTRUCTION_BYTES } from "./decode.ts";
-import { type Lifted, lift } from "./lift/lift.ts";
+import { MAX_INSTRUCTION_BYTES } from "./decode.ts";
+import type { Lifted } from "./lift/lift.ts";
+import { LiftedInstructions, type NotLifted } from "./lift/lifted-instructions.ts";
 import type { Rule } from "./lift/rule.ts";
 import type { MicroOp } from "./micro-ops.ts";
 import { microOp, OP } from "./micro-ops.ts";
@@ -116,7 +117,7 @@ function hotSlot(physical: number, modeIndex: number): number {
 
 export class CodeCache {
   readonly #memory: PhysicalMemory;
-  readonly #decoder: InstructionDecoder;
+  readonly #instructions: LiftedInstructions;
   readonly #costs: CostTicks;
   readonly #maxInstructions: number;
   readonly #loops: boolean;
@@ -135,7 +136,7 @@ export class CodeCache {
   constructor(memory: PhysicalMemory, profile: Profile, maxInstructions: number, loops = true) {
     this.#loops = loops;
     this.#memory = memory;
-    this.#decoder = new InstructionDecoder(profile);
+    this.#instructions = memory.resources.kept(profile, () => new LiftedInstructions(profile));
     this.#costs = costTicks(profile);
     this.#maxInstructions = maxInstructions;
   }
@@ -199,19 +200,14 @@ export class CodeCache {
     while (instructions < limit && bytes < room) {
       if (this.classes !== null && this.accountOf(physical + bytes, mode) !== account) break;
       const code = this.#bytesAt(physical + bytes, room - bytes);
-      const outcome = this.#decoder.decode(code, mode.bits);
-      if (outcome !== "decoded") {
+      const lifted = this.#instructions.at(physical + bytes, code, mode);
+      if (typeof lifted === "string") {
         if (instructions > 0) break;
-        if (outcome === "truncated" && code.length < MAX_INSTRUCTION_BYTES) {
+        if (lifted === "truncated" && code.length < MAX_INSTRUCTION_BYTES) {
           if (secondPage < 0) return "second-page";
           return this.#crossing(physical, secondPage, mode);
         }
-        return this.#keep(this.#special(outcome === "truncated" ? "too-long" : "undefined", physical, -1, code, mode));
-      }
-      const lifted = lift(this.#decoder.instruction, mode, this.#costs);
-      if (lifted === null) {
-        if (instructions > 0) break;
-        return this.#keep(this.#special("unmodelled", physical, -1, code, mode));
+        return this.#keep(this.#special(lifted, physical, -1, code, mode));
       }
       parts.push({ offset: bytes, ops: lifted.ops });
       bytes += lifted.length;
@@ -263,13 +259,8 @@ export class CodeCache {
   /** An instruction whose bytes are on two pages. */
   #crossing(physical: number, secondPage: number, mode: BlockMode): Block {
     const code = this.#joined(physical, secondPage);
-    const outcome = this.#decoder.decode(code, mode.bits);
-    if (outcome !== "decoded") {
-      const kind = outcome === "truncated" ? "too-long" : "undefined";
-      return this.#keep(this.#special(kind, physical, secondPage, code, mode));
-    }
-    const lifted = lift(this.#decoder.instruction, mode, this.#costs);
-    if (lifted === null) return this.#keep(this.#special("unmodelled", physical, secondPage, code, mode));
+    const lifted = this.#instructions.lift(code, mode);
+    if (typeof lifted === "string") return this.#keep(this.#special(lifted, physical, secondPage, code, mode));
     return this.#keep({
       kind: "code",
       ops: lifted.ops,
@@ -290,8 +281,9 @@ export class CodeCache {
   }
 
   /** A block that stands for bytes that do not run. */
-  #special(kind: BlockKind, physical: number, secondPage: number, code: Uint8Array, mode: BlockMode): Block {
-    const bytes = kind === "too-long" ? MAX_INSTRUCTION_BYTES : this.#decoder.instruction.length;
+  #special(why: NotLifted, physical: number, secondPage: number, code: Uint8Array, mode: BlockMode): Block {
+    const kind = why === "truncated" ? "too-long" : why;
+    const bytes = kind === "too-long" ? MAX_INSTRUCTION_BYTES : this.#instructions.decodedLength;
     return {
       kind,
       ops: [microOp(OP.BEGIN, { imm: this.#costs.nop, x: bytes })],
@@ -316,13 +308,9 @@ export class CodeCache {
    * first byte; "truncated" when more are needed, unless there are as many as an instruction may have.
    */
   uncached(code: Uint8Array, mode: BlockMode): Block | "truncated" {
-    const outcome = this.#decoder.decode(code, mode.bits);
-    if (outcome === "truncated" && code.length < MAX_INSTRUCTION_BYTES) return "truncated";
-    if (outcome !== "decoded") {
-      return this.#special(outcome === "truncated" ? "too-long" : "undefined", -1, -1, code, mode);
-    }
-    const lifted = lift(this.#decoder.instruction, mode, this.#costs);
-    if (lifted === null) return this.#special("unmodelled", -1, -1, code, mode);
+    const lifted = this.#instructions.lift(code, mode);
+    if (lifted === "truncated" && code.length < MAX_INSTRUCTION_BYTES) return "truncated";
+    if (typeof lifted === "string") return this.#special(lifted, -1, -1, code, mode);
     return {
       kind: "code",
       ops: lifted.ops,
@@ -371,18 +359,17 @@ export class CodeCache {
 
   /** The instruction at a physical address, lifted; null when it is none, not modelled, or on two pages. */
   instruction(physical: number, mode: BlockMode): Lifted | null {
-    const code = this.#bytesAt(physical, PAGE_SIZE - pageOffset(physical));
-    if (this.#decoder.decode(code, mode.bits) !== "decoded") return null;
-    return lift(this.#decoder.instruction, mode, this.#costs);
+    const lifted = this.#instructions.at(physical, this.#bytesAt(physical, PAGE_SIZE - pageOffset(physical)), mode);
+    return typeof lifted === "string" ? null : lifted;
   }
 
   /** The same for one that is on two pages; null when it is not. */
   crossing(physical: number, secondPage: number, mode: BlockMode): Lifted | null {
     const room = PAGE_SIZE - pageOffset(physical);
     if (room >= MAX_INSTRUCTION_BYTES) return null;
-    if (this.#decoder.decode(this.#bytesAt(physical, room), mode.bits) !== "truncated") return null;
-    if (this.#decoder.decode(this.#joined(physical, secondPage), mode.bits) !== "decoded") return null;
-    return lift(this.#decoder.instruction, mode, this.#costs);
+    if (this.#instructions.at(physical, this.#bytesAt(physical, room), mode) !== "truncated") return null;
+    const lifted = this.#instructions.lift(this.#joined(physical, secondPage), mode);
+    return typeof lifted === "string" ? null : lifted;
   }
 
   /** Bytes from the end of a page and the beginning of another. */
