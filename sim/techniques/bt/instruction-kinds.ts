@@ -66,8 +66,24 @@ function isSensitive(rule: Rule): boolean {
   return rule.exits !== undefined && !HARMLESS_EXITS.includes(rule.exits);
 }
 
+/** What the name of a form tells, by its number: names are slow to look at. */
+function byForm<Told>(tell: (name: string) => Told): (form: number) => Told {
+  const known: (Told | undefined)[] = [];
+  return (form) => {
+    let told = known[form];
+    if (told === undefined) {
+      told = tell(Code[form] as string);
+      known[form] = told;
+    }
+    return told;
+  };
+}
+
+const isFarForm = byForm((name) => /^(Jmp|Call)_(ptr|m16(16|32))/.test(name));
+const isWordForm = byForm((name) => /^Retnw|_rm16$/.test(name));
+
 function isFarBranch({ code }: Instruction): boolean {
-  return /^(Jmp|Call)_(ptr|m16(16|32))/.test(Code[code] as string);
+  return isFarForm(code);
 }
 
 function nearBranch(instruction: Instruction): InstructionKind | null {
@@ -101,7 +117,7 @@ function branchBits(instruction: Instruction): number {
     if (kind === OpKind.NearBranch16) return 16;
     if (kind === OpKind.NearBranch32) return 32;
   }
-  return /^Retnw|_rm16$/.test(Code[instruction.code] as string) ? 16 : 32;
+  return isWordForm(instruction.code) ? 16 : 32;
 }
 
 /** Whether it reaches memory through CS or GS, which are the monitor's while translated code runs. */

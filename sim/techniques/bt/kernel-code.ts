@@ -256,14 +256,19 @@ export class BinaryTranslation implements KernelTranslator {
     port.service = this.#translating;
     const access = fetchAccess(context.cpl);
     const pages = new Map<number, number>();
+    let latest = -1;
+    let host = -1;
     const fetch = (linear: number): number | null => {
       const page = pageNumber(linear);
-      let frame = pages.get(page);
-      if (frame === undefined) {
-        frame = this.#source.find(page, access);
-        pages.set(page, frame);
+      if (page !== latest) {
+        let frame = pages.get(page);
+        if (frame === undefined) {
+          frame = this.#source.find(page, access);
+          pages.set(page, frame);
+        }
+        latest = page;
+        host = frame < 0 ? -1 : guestMemory.hostFrame(frame);
       }
-      const host = frame < 0 ? -1 : guestMemory.hostFrame(frame);
       return host < 0 ? null : memory.read8((host << PAGE_SHIFT) + pageOffset(linear));
     };
     const linear = (eip: number): number => (context.codeBase + eip) >>> 0;

@@ -77,15 +77,15 @@ export class Translator {
 
   /** Bytes of the instruction at `eip`, as many as there may be, and why there are no more. */
   #read(eip: number, context: CodeContext, fetch: Fetch): { bytes: Uint8Array; end: "whole" | "limit" | "not-there" } {
-    const bytes: number[] = [];
-    while (bytes.length < MAX_INSTRUCTION_BYTES) {
-      const offset = eip + bytes.length;
-      if (offset > context.limit) return { bytes: Uint8Array.from(bytes), end: "limit" };
+    const bytes = new Uint8Array(MAX_INSTRUCTION_BYTES);
+    for (let n = 0; n < MAX_INSTRUCTION_BYTES; n++) {
+      const offset = eip + n;
+      if (offset > context.limit) return { bytes: bytes.subarray(0, n), end: "limit" };
       const byte = fetch(linearAddress(context, offset));
-      if (byte === null) return { bytes: Uint8Array.from(bytes), end: "not-there" };
-      bytes.push(byte);
+      if (byte === null) return { bytes: bytes.subarray(0, n), end: "not-there" };
+      bytes[n] = byte;
     }
-    return { bytes: Uint8Array.from(bytes), end: "whole" };
+    return { bytes, end: "whole" };
   }
 
   /** Writes an instruction; whether the unit ends with it. */
