@@ -18,7 +18,7 @@ import type { Lifted } from "../lift/lift.ts";
 import { BRANCH, type MicroOp, OP } from "../micro-ops.ts";
 import { BLOCKING, FIRST_TEMPORARY, GPR, SEG, TEMPORARY_COUNT } from "../state.ts";
 
-export const LIMITS = { nodes: 96, instructions: 600 } as const;
+export const LIMITS = { nodes: 32, instructions: 200 } as const;
 const PAGE_SHIFT = 12;
 
 export interface RegionInstruction {
