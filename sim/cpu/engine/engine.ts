@@ -181,12 +181,18 @@ export class Engine {
 
   /** Counts a block that the interpreter is about to run at a linear address. */
   ran(block: Block, linear: number, user: boolean): void {
-    const { hot, patience, batch } = this.#parts.policy;
+    const { hot } = this.#parts.policy;
     if (++block.heat >= hot << this.#pressure) this.#want({ block, mode: block.mode, user, linear });
     if (this.#pressure > 0 && ++this.#relief >= RELIEF) {
       this.#relief = 0;
       this.#pressure--;
     }
+    this.#wait();
+  }
+
+  /** What is wanted waits for more of its kind, but not for long. */
+  #wait(): void {
+    const { patience, batch } = this.#parts.policy;
     if (this.#wanted.length === 0) return;
     if (++this.#waited >= patience || this.#wanted.length >= batch) this.due = true;
   }
@@ -439,6 +445,7 @@ export class Engine {
     const reason = why & 0xf;
     if (reason !== EXIT.MISSED && reason !== EXIT.APART) return boundaries.interpret(why);
     this.#missed(why >>> 8, reason === EXIT.APART);
+    this.#wait();
     return boundaries.interpret((why & AT_BOUNDARY) === 0 ? EXIT.BEGUN : EXIT.INTERPRET);
   };
 
