@@ -39,10 +39,8 @@ export const CORE_CELL = {
   quiet: 1,
   /** Deliveries and returns that compiled code has done. */
   transfers: 2,
-  /** Bytes of a load from two pages. */
-  split: 3,
 } as const;
-export const CORE_CELLS = 4;
+export const CORE_CELLS = 3;
 
 /** What stands against it: VMX non-root operation; breakpoints, or a compilation that is due; a monitor at CPL 0. */
 export const GUARD = { INTERCEPTS: 1, STOPS: 2, MONITOR: 4 } as const;

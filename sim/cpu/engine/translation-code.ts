@@ -350,10 +350,7 @@ export function translate(layout: EngineLayout): FunctionBody {
   const spent = w.parameter(2);
   w.block((unusual) => {
     unusual(w.atLeast(what, LATER_ACCESS));
-    w.when(w.above(w.add(w.and(linear, PAGE_MASK), w.shr(what, 8)), PAGE_MASK + 1), () => {
-      loadFromTwoPages(w, layout, linear, what, spent);
-      w.return(w.call(FUNCTION.translateSlow, linear, what, spent));
-    });
+    unusual(w.above(w.add(w.and(linear, PAGE_MASK), w.shr(what, 8)), PAGE_MASK + 1));
     const tlb = dataTlb(w, layout);
     const page = w.variable(w.shr(linear, SMALL_SHIFT));
     tlb.refusePresent(linear, page, unusual);
@@ -370,33 +367,6 @@ export function translate(layout: EngineLayout): FunctionBody {
   });
   w.put(w.call(FUNCTION.translateSlow, linear, what, spent));
   return w.body;
-}
-
-/**
- * Returns where a copy of the bytes is that a load finds in two pages, if the fast table has both and what that costs does
- * not reach the deadline: it would be charged again when the instruction begins again.
- */
-function loadFromTwoPages(w: FunctionWriter, layout: EngineLayout, linear: Value, what: Value, spent: Value): void {
-  const { fastTags, fastFrames, fastBits, core, time, ticks } = layout;
-  const part = w.variable(w.shl(w.and(what, ACCESS.USER), fastBits));
-  const slotOf = (page: Value): Value => w.shl(w.or(part, w.and(w.shr(page, SMALL_SHIFT), (1 << fastBits) - 1)), 2);
-  const lower = w.variable(w.and(linear, FRAME));
-  const upper = w.variable(w.add(lower, PAGE_MASK + 1));
-  const slots = [w.variable(slotOf(lower)), w.variable(slotOf(upper))] as const;
-  const present = w.and(w.equal(w.load(slots[0], fastTags), lower), w.equal(w.load(slots[1], fastTags), upper));
-  const after = w.addF64(w.loadF64(0, time + NOW_CELL * 8), w.toFloat(w.add(spent, ticks.pageCross), true));
-  const inTime = w.not(w.atLeastF64(after, w.loadF64(0, time + DEADLINE_CELL * 8)));
-  w.when(w.and(w.and(w.not(w.and(what, ACCESS.WRITE)), present), inTime), () => {
-    charge(w, layout, w.variable(accountCell(w, layout, "instructions")), w.float(ticks.pageCross));
-    const first = w.variable(w.add(w.load(slots[0], fastFrames), w.and(linear, PAGE_MASK)));
-    const inLower = w.variable(w.sub(upper, linear));
-    const second = w.variable(w.sub(w.load(slots[1], fastFrames), inLower));
-    const copy = core + CORE_CELL.split * 4;
-    for (let n = 0; n < 4; n++) {
-      w.store8(0, w.load8(w.add(w.choose(w.above(inLower, n), first, second), n)), copy + n);
-    }
-    w.return(copy);
-  });
 }
 
 /** Fills every part of the fast table that a translation to a page of RAM permits. */
