@@ -182,7 +182,7 @@ export class AnchorState {
     return bits;
   }
 
-  /** Whether nothing is known of registers, given by bits, that depends on an anchor. */
+  /** Whether one of the registers given by bits has this root. */
   dependsOn(root: number, bits: number): boolean {
     for (let n = 0; n < REGISTERS; n++) if (this.roots[n] === root && (bits & (1 << n)) !== 0) return true;
     return false;

@@ -64,9 +64,8 @@ export class Misses {
    * `apart`: of bytes of an anchor in two pages. Whether that region must be compiled again.
    */
   missed(entry: number, instruction: number, apart: boolean, now: number): boolean {
-    if (apart ? !this.#isBad(instruction, now) : !this.#walking.has(instruction) && !this.#isBad(instruction, now)) {
-      return false;
-    }
+    const known = !apart && this.#walking.has(instruction);
+    if (!known && !this.#isBad(instruction, now)) return false;
     const kept = apart ? this.#apart : this.#walking;
     if (kept.size >= REMEMBERED) kept.clear();
     kept.add(apart ? entry : instruction);
