@@ -27,7 +27,6 @@ export function translateAccess(c: RegionCode, op: MicroOp, write: boolean): Hos
   const plan = c.access as AccessPlan;
   c.read(op.a);
   linearAddress(c, op.x, op.w);
-  c.f.op(WASM.drop);
   if (plan.kind === "alone") return alone(c, op.w, write, plan.walks);
   const beyond = plan.offset + ANCHOR_BIAS;
   if (plan.kind === "has") return byAnchor(c, plan.root, op.w, write, beyond);
@@ -248,7 +247,6 @@ function onOnePage(c: RegionCode, comparison: number, room: number): void {
 /** An access of 4 bytes at the offset in the stack segment that is on the stack. */
 function stackAccess(c: RegionCode, write: boolean): HostPlace {
   linearAddress(c, SEG.ss, 4);
-  c.f.op(WASM.drop);
   return alone(c, 4, write, c.walks());
 }
 

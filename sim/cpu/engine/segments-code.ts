@@ -157,7 +157,7 @@ export function checkTarget(c: RegionCode, target: number): void {
   c.rarely(() => c.giveUp());
 }
 
-/** The linear address of an access of `bytes` bytes: from the offset on the stack to `linear` and the stack. */
+/** The linear address of an access of `bytes` bytes: from the offset on the stack to `linear`. */
 export function linearAddress(c: RegionCode, segment: number, bytes: number): void {
   const { f } = c;
   const use = c.segments.get(segment) as SegmentUse;
@@ -182,5 +182,5 @@ export function linearAddress(c: RegionCode, segment: number, bytes: number): vo
     f.get(use.base);
     f.op(WASM.i32Add);
   }
-  f.tee(c.linear);
+  f.set(c.linear);
 }
