@@ -3,6 +3,7 @@
  * did then (F3 0F BD is BSR on a Pentium 4, not LZCNT), and instructions of extensions that it lacks are undefined.
  */
 import { CpuidFeature, Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic } from "iced-x86";
+import { byForm } from "./by-form.ts";
 import type { Profile } from "./profiles/profile.ts";
 
 /** Longest instruction in bytes (SDM vol. 2, 2.3.11); a longer one raises #GP(0). */
@@ -21,8 +22,11 @@ export class InstructionDecoder {
   readonly instruction = new Instruction();
   readonly #options: number;
   readonly #features: ReadonlySet<string>;
-  /** By the number of a form: whether the processor has it. */
-  readonly #present: (boolean | undefined)[] = [];
+  /** Whether the processor has the instruction. */
+  readonly #isOfProfile = byForm((instruction) => {
+    const names = [...instruction.cpuidFeatures()].map((each) => (CpuidFeature[each] as string).toLowerCase());
+    return names.every((name) => this.#features.has(name));
+  });
 
   constructor(profile: Profile) {
     this.#features = new Set(profile.features);
@@ -41,22 +45,11 @@ export class InstructionDecoder {
       if (decoder.lastError !== DecoderError.None || this.instruction.isInvalid) {
         return bytes.length >= MAX_INSTRUCTION_BYTES && this.#isTooLong(bytes, bits) ? "truncated" : "undefined";
       }
-      if (this.#isOfProfile()) return "decoded";
+      if (this.#isOfProfile(this.instruction)) return "decoded";
       return this.#isReservedNop(bytes, bits) ? "decoded" : "undefined";
     } finally {
       decoder.free();
     }
-  }
-
-  #isOfProfile(): boolean {
-    const { code } = this.instruction;
-    let present = this.#present[code];
-    if (present === undefined) {
-      const names = [...this.instruction.cpuidFeatures()].map((each) => (CpuidFeature[each] as string).toLowerCase());
-      present = names.every((name) => this.#features.has(name));
-      this.#present[code] = present;
-    }
-    return present;
   }
 
   /** Whether an instruction that is too new (ENDBR32, PREFETCHW) was a reserved NOP before: 0F 0D, 0F 18 to 0F 1F. */
@@ -64,7 +57,7 @@ export class InstructionDecoder {
     const decoder = new Decoder(bits, bytes, this.#options | DecoderOptions.ForceReservedNop);
     try {
       decoder.decodeOut(this.instruction);
-      return this.instruction.mnemonic === Mnemonic.Reservednop && this.#isOfProfile();
+      return this.instruction.mnemonic === Mnemonic.Reservednop && this.#isOfProfile(this.instruction);
     } finally {
       decoder.free();
     }

@@ -3,6 +3,7 @@
  * (arithmetic.ts, control-flow.ts, system.ts), put together here with its cost. Lifted code holds no absolute EIP.
  */
 import { Code, type Instruction, Mnemonic } from "iced-x86";
+import { byForm } from "../by-form.ts";
 import { type MicroOp, microOp, OP } from "../micro-ops.ts";
 import type { CostTicks } from "../profiles/profile.ts";
 import { ARITHMETIC, BY_ONE } from "./arithmetic.ts";
@@ -33,24 +34,13 @@ export interface Lifted {
   readonly ticks: number;
 }
 
-/** Rules by the number of a form, as they are found. */
-const RULES: (Rule | null | undefined)[] = [];
-
 /** The rule of an instruction, or null when it is not modelled. */
-export function ruleOf(instruction: Instruction): Rule | null {
-  const { code } = instruction;
-  let rule = RULES[code];
-  if (rule === undefined) {
-    rule = ruleNamed(Mnemonic[instruction.mnemonic] as string, Code[code] as string);
-    RULES[code] = rule;
-  }
-  return rule;
-}
-
-function ruleNamed(name: string, code: string): Rule | null {
+export const ruleOf = byForm((instruction): Rule | null => {
+  const name = Mnemonic[instruction.mnemonic] as string;
+  const code = Code[instruction.code] as string;
   const byOne = /_1$/.test(code) ? BY_ONE[name] : undefined;
   return SSE_NAMESAKES[code] ?? byOne ?? INSTRUCTIONS[name] ?? null;
-}
+});
 
 /** Lifts the instruction, or returns null when it is not modelled. */
 export function lift(instruction: Instruction, mode: CodeMode, costs: CostTicks): Lifted | null {

@@ -5,6 +5,7 @@
  */
 import { Code, OpKind, Register } from "iced-x86";
 import { MARKER_MAGIC } from "../../observer.ts";
+import { byForm } from "../by-form.ts";
 import type { HelperName } from "../helpers.ts";
 import { OP } from "../micro-ops.ts";
 import type { CostName } from "../profiles/profile.ts";
@@ -131,21 +132,15 @@ const FAR: Partial<Rule> = { sensitive: true, endsBlock: true, exits: "task-swit
 /** What makes the rule of an instruction whose form has one of its own. */
 type Form = (l: Lifter) => Rule;
 
-/** By the number of a form: what makes its rule; null: it has that of its mnemonic. Names of forms are slow to look at. */
-const FORMS: (Form | null | undefined)[] = [];
+/** What makes the rule of an instruction's form; null: it has that of its mnemonic. */
+const formOf = byForm(({ code }) => formNamed(Code[code] as string));
 
 /** Forms of MOV, PUSH, POP, JMP and CALL whose cost or facts differ from those of their mnemonic; null for all others. */
 export function specialForm(l: Lifter): Rule | null {
-  const { code } = l.instruction;
-  let form = FORMS[code];
-  if (form === undefined) {
-    form = formOf(Code[code] as string);
-    FORMS[code] = form;
-  }
-  return form === null ? null : form(l);
+  return formOf(l.instruction)?.(l) ?? null;
 }
 
-function formOf(code: string): Form | null {
+function formNamed(code: string): Form | null {
   const write = /^Mov_(cr|dr)_/.exec(code);
   const read = /^Mov_.*_(cr|dr)$/.exec(code);
   const family = (write ?? read)?.[1];

@@ -4,6 +4,7 @@
  * segment that is not the guest's in the cache (CS, GS).
  */
 import { Code, FlowControl, type Instruction, Mnemonic, OpKind, Register } from "iced-x86";
+import { byForm } from "../../cpu/by-form.ts";
 import { lift } from "../../cpu/lift/lift.ts";
 import type { CodeMode } from "../../cpu/lift/lifter.ts";
 import type { Rule } from "../../cpu/lift/rule.ts";
@@ -66,25 +67,8 @@ function isSensitive(rule: Rule): boolean {
   return rule.exits !== undefined && !HARMLESS_EXITS.includes(rule.exits);
 }
 
-/** What the name of a form tells, by its number: names are slow to look at. */
-function byForm<Told>(tell: (name: string) => Told): (form: number) => Told {
-  const known: (Told | undefined)[] = [];
-  return (form) => {
-    let told = known[form];
-    if (told === undefined) {
-      told = tell(Code[form] as string);
-      known[form] = told;
-    }
-    return told;
-  };
-}
-
-const isFarForm = byForm((name) => /^(Jmp|Call)_(ptr|m16(16|32))/.test(name));
-const isWordForm = byForm((name) => /^Retnw|_rm16$/.test(name));
-
-function isFarBranch({ code }: Instruction): boolean {
-  return isFarForm(code);
-}
+const isFarBranch = byForm(({ code }) => /^(Jmp|Call)_(ptr|m16(16|32))/.test(Code[code] as string));
+const isWordForm = byForm(({ code }) => /^Retnw|_rm16$/.test(Code[code] as string));
 
 function nearBranch(instruction: Instruction): InstructionKind | null {
   const { mnemonic } = instruction;
@@ -117,7 +101,7 @@ function branchBits(instruction: Instruction): number {
     if (kind === OpKind.NearBranch16) return 16;
     if (kind === OpKind.NearBranch32) return 32;
   }
-  return isWordForm(instruction.code) ? 16 : 32;
+  return isWordForm(instruction) ? 16 : 32;
 }
 
 /** Whether it reaches memory through CS or GS, which are the monitor's while translated code runs. */
