@@ -19,10 +19,12 @@ export const AT_BOUNDARY = 0x10;
 /** Answers of the `translate` import besides a byte offset: a fault is signalled; not an access for compiled code. */
 export const TRANSLATE = { FAULT: -1, REFUSED: -2 } as const;
 /**
- * What the `translate` import is told: ACCESS bits, bytes from bit 8 up, and whether the instruction has made an access
- * before this one.
+ * What the `translate` import is told: ACCESS bits, bytes in bits 15:8, whether the instruction has made an access before
+ * this one, and from CROSSINGS_SHIFT up how often it pays if that is in two pages; 0: it may be given up after this access,
+ * which must then be in one page.
  */
 export const LATER_ACCESS = 1 << 16;
+export const CROSSINGS_SHIFT = 17;
 /** Answers of the `interpret` import. */
 export const INTERPRETED = { GO_ON: 0, SIGNALLED: 1, BOUNDARY: 2 } as const;
 
@@ -65,6 +67,7 @@ export const FUNCTION = {
   interruptReturn: 17,
   softwareInterrupt: 18,
   fetch: 19,
+  writeBack: 20,
 } as const;
 /** Indices of function types (runtime.ts): of so many parameters where the number says no more. */
 export const FUNCTION_TYPE = {

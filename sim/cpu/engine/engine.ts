@@ -379,7 +379,7 @@ export class Engine {
     // What crosses a page is the interpreter's.
     if ((linear & 0xfff) + bytes > 0x1000) return TRANSLATE.REFUSED;
     // A walk may put the translation of an earlier access out of the TLB, and then the instruction cannot begin again.
-    if (what >= LATER_ACCESS && !mmu.finds(linear >>> 0, what & 0xff)) return TRANSLATE.REFUSED;
+    if ((what & LATER_ACCESS) !== 0 && !mmu.finds(linear >>> 0, what & 0xff)) return TRANSLATE.REFUSED;
     const physical = mmu.translate(linear >>> 0, what & 0xff);
     if (physical < 0) return state.signal.outcome === OUTCOME.FAULT ? TRANSLATE.FAULT : TRANSLATE.REFUSED;
     const { clock } = ledger;

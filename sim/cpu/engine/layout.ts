@@ -39,8 +39,10 @@ export const CORE_CELL = {
   quiet: 1,
   /** Deliveries and returns that compiled code has done. */
   transfers: 2,
+  /** Bytes of an access to two pages; how many are in the lower one, and where byte 0 would be by the place of each part. */
+  ...{ copy: 3, inLower: 4, lower: 5, upper: 6 },
 } as const;
-export const CORE_CELLS = 3;
+export const CORE_CELLS = 7;
 
 /** What stands against it: VMX non-root operation; breakpoints, or a compilation that is due; a monitor at CPL 0. */
 export const GUARD = { INTERCEPTS: 1, STOPS: 2, MONITOR: 4 } as const;

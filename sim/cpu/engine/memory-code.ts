@@ -2,14 +2,16 @@
 import { PAGE_SIZE } from "../../memory/address.ts";
 import { CODE_GRANULE_SHIFT, RAM_OFFSET } from "../../memory/physical.ts";
 import { ACCESS } from "../environment.ts";
-import type { MicroOp } from "../micro-ops.ts";
+import { type MicroOp, OP } from "../micro-ops.ts";
 import { GPR, SEG } from "../state.ts";
+import { copyOf } from "./across-code.ts";
 import { updateKey } from "./anchor-effects.ts";
 import { type AccessPlan, ANCHOR_BIAS, type Span } from "./anchor-state.ts";
 import type { Expected } from "./anchors.ts";
 import { LINEAR_TEMPORARY, PLACE_TEMPORARY, type RegionCode } from "./code.ts";
-import { AT_BOUNDARY, EXIT, FUNCTION, LATER_ACCESS, TRANSLATE } from "./contract.ts";
+import { AT_BOUNDARY, CROSSINGS_SHIFT, EXIT, FUNCTION, LATER_ACCESS, TRANSLATE } from "./contract.ts";
 import { WORD_SHIFT } from "./layout.ts";
+import { CAN_LEAVE } from "./region.ts";
 import { linearAddress, type SegmentUse } from "./segments-code.ts";
 import { WASM } from "./wasm.ts";
 
@@ -17,6 +19,8 @@ import { WASM } from "./wasm.ts";
 export interface HostPlace {
   readonly local: number;
   readonly beyond: number;
+  /** Whether that may be the copy of bytes in two pages (across-code.ts). */
+  readonly across: boolean;
 }
 
 /**
@@ -27,14 +31,14 @@ export function translateAccess(c: RegionCode, op: MicroOp, write: boolean): Hos
   const plan = c.access as AccessPlan;
   c.read(op.a);
   linearAddress(c, op.x, op.w);
-  if (plan.kind === "alone") return alone(c, op.w, write, plan.walks);
+  if (plan.kind === "alone") return alone(c, op.w, write, plan.walks ? crossingsPaid(c, op) : null);
   const beyond = plan.offset + ANCHOR_BIAS;
   if (plan.kind === "has") return byAnchor(c, plan.root, op.w, write, beyond);
   const before = plan.offset - plan.span.low;
   if (!c.context.apart) {
     c.accessed = true;
     findAnchor(c, plan.root, plan.span, before, () => leaveApart(c, c.instruction.delta, plan.span, 0));
-    return { local: c.host, beyond: before };
+    return { local: c.host, beyond: before, across: false };
   }
   const at = c.temporary(LINEAR_TEMPORARY);
   c.f.get(c.linear);
@@ -49,14 +53,14 @@ export function translateAccess(c: RegionCode, op: MicroOp, write: boolean): Hos
 function byAnchor(c: RegionCode, root: number, bytes: number, write: boolean, beyond: number): HostPlace {
   if (!c.context.apart) {
     c.accessed = true;
-    return { local: c.anchor(root), beyond };
+    return { local: c.anchor(root), beyond, across: false };
   }
   const { f } = c;
   f.get(c.anchor(root));
   f.op(WASM.i32Eqz);
   c.rarely(
     () => {
-      alone(c, bytes, write, false);
+      alone(c, bytes, write, null);
       f.get(c.host);
       f.i32(beyond);
       f.op(WASM.i32Sub);
@@ -67,7 +71,7 @@ function byAnchor(c: RegionCode, root: number, bytes: number, write: boolean, be
       f.set(c.host);
     },
   );
-  return { local: c.host, beyond };
+  return { local: c.host, beyond, across: false };
 }
 
 function noAnchor(c: RegionCode, root: number): void {
@@ -126,16 +130,33 @@ function lookUp(c: RegionCode, access: number, bytes: number, otherwise: () => v
   });
 }
 
-/** An access of `bytes` bytes at `linear` by itself. */
-function alone(c: RegionCode, bytes: number, write: boolean, walks: boolean): HostPlace {
+/**
+ * An access of `bytes` bytes at `linear` by itself. `crossings`: null if it does not walk, else how often it pays if the
+ * bytes are in two pages; 0: they must be in one.
+ */
+function alone(c: RegionCode, bytes: number, write: boolean, crossings: number | null): HostPlace {
   const access = accessBits(c, write);
   const later = c.accessed;
   c.accessed = true;
   lookUp(c, access, bytes, () => {
-    if (walks) walk(c, access | (bytes << 8) | (later ? LATER_ACCESS : 0));
-    else c.missed();
+    if (crossings === null) c.missed();
+    else walk(c, access | (bytes << 8) | (later ? LATER_ACCESS : 0) | (crossings << CROSSINGS_SHIFT));
   });
-  return { local: c.host, beyond: 0 };
+  return { local: c.host, beyond: 0, across: crossings !== null && crossings > 0 };
+}
+
+/** How often an access pays for crossing a page (a second time if what it loads is stored); 0 if it may be given up after. */
+function crossingsPaid(c: RegionCode, op: MicroOp): number {
+  if (op.w === 1) return 0;
+  const { ops } = c.instruction.lifted;
+  let paid = 1;
+  for (let n = ops.indexOf(op) + 1; n < ops.length; n++) {
+    const later = ops[n] as MicroOp;
+    if (!CAN_LEAVE.has(later.op)) continue;
+    if (op.op !== OP.LOAD_UPDATE || later.op !== OP.STORE || updateKey(later) !== updateKey(op)) return 0;
+    paid++;
+  }
+  return paid;
 }
 
 /** Asks for a walk for the access at `linear`: `host` is where it is; or the instruction is given up. */
@@ -195,8 +216,25 @@ export function loadFrom(c: RegionCode, { local, beyond }: HostPlace, bytes: num
   c.f.memory(bytes === 1 ? WASM.i32Load8U : bytes === 2 ? WASM.i32Load16U : WASM.i32Load, beyond, 0);
 }
 
-/** Leaves the instruction when code was lifted from where it is about to store. */
-function checkGranule(c: RegionCode, { local, beyond }: HostPlace): void {
+/** Whether a place is the copy of bytes in two pages, on the stack. */
+function isCopy(c: RegionCode, { local }: HostPlace): void {
+  c.f.get(local);
+  c.f.i32(copyOf(c.layout));
+  c.f.op(WASM.i32Eq);
+}
+
+/** Leaves the instruction when code was lifted from where it is about to store; of two pages that has been asked. */
+function checkGranule(c: RegionCode, place: HostPlace): void {
+  if (!place.across) {
+    checkGranuleAt(c, place);
+    return;
+  }
+  isCopy(c, place);
+  c.f.op(WASM.i32Eqz);
+  c.when(() => checkGranuleAt(c, place));
+}
+
+function checkGranuleAt(c: RegionCode, { local, beyond }: HostPlace): void {
   const f = c.f;
   f.get(local);
   if (beyond !== 0) {
@@ -217,13 +255,20 @@ export function store(c: RegionCode, op: MicroOp): void {
   f.get(place.local);
   c.read(op.b);
   f.memory(op.w === 1 ? WASM.i32Store8 : op.w === 2 ? WASM.i32Store16 : WASM.i32Store, place.beyond, 0);
+  if (!place.across) return;
+  isCopy(c, place);
+  c.rarely(() => {
+    f.i32(op.w);
+    f.call(FUNCTION.writeBack);
+    f.op(WASM.drop);
+  });
 }
 
 export function loadForUpdate(c: RegionCode, op: MicroOp): void {
   const f = c.f;
   const place = translateAccess(c, op, true);
   checkGranule(c, place);
-  const kept = { local: c.temporary(PLACE_TEMPORARY), beyond: place.beyond };
+  const kept = { ...place, local: c.temporary(PLACE_TEMPORARY) };
   f.get(place.local);
   f.set(kept.local);
   c.places.set(updateKey(op), kept);
@@ -247,7 +292,7 @@ function onOnePage(c: RegionCode, comparison: number, room: number): void {
 /** An access of 4 bytes at the offset in the stack segment that is on the stack. */
 function stackAccess(c: RegionCode, write: boolean): HostPlace {
   linearAddress(c, SEG.ss, 4);
-  return alone(c, 4, write, c.walks());
+  return alone(c, 4, write, c.walks() ? 0 : null);
 }
 
 /** PUSHA of 32 bits. The first byte that it checks is that of EAX, the uppermost. */

@@ -4,6 +4,7 @@
  */
 import { DEADLINE_CELL, NOW_CELL } from "../../clock.ts";
 import { baseCell, CELL, SEG } from "../state.ts";
+import { writeBack } from "./across-code.ts";
 import { EXIT, FUNCTION, FUNCTION_TYPE, LONGEST, TO_THE_CORE, TRANSFER_USER } from "./contract.ts";
 import { STATUS_PARAMETERS, statusFunction } from "./flags-code.ts";
 import { type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS } from "./layout.ts";
@@ -45,6 +46,7 @@ export function runtimeFunctions(layout: EngineLayout): readonly RuntimeFunction
     { name: "interruptReturn", type: FUNCTION_TYPE.translate, body: interruptReturn(layout) },
     { name: "softwareInterrupt", type: FUNCTION_TYPE.five, body: softwareInterrupt(layout) },
     { name: "fetch", type: FUNCTION_TYPE.interpret, body: fetch(layout) },
+    { name: "writeBack", type: FUNCTION_TYPE.interpret, body: writeBack(layout) },
   ];
 }
 

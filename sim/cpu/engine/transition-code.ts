@@ -30,11 +30,11 @@ import {
   STATUS_FLAGS,
   selectorCell,
 } from "../state.ts";
+import { accountCell, charge } from "./account-code.ts";
 import { EXIT, FUNCTION, MODE, TO_THE_CORE, TRANSFER_USER } from "./contract.ts";
 import { type Descriptor, DescriptorCode, type Unusual } from "./descriptor-code.ts";
 import type { Value, Variable } from "./expressions.ts";
 import { CORE_CELL, type EngineLayout, GUARD } from "./layout.ts";
-import { accountCell, charge } from "./translation-code.ts";
 import { CODE, EXPAND_DOWN, GATE, GATE_TRAPS, STACK } from "./usual-descriptors.ts";
 import type { FunctionBody } from "./wasm.ts";
 

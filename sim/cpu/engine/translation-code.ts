@@ -9,10 +9,11 @@ import { CONVENTIONAL_END, EXTENDED_BASE } from "../../memory/memory-map.ts";
 import { PAGING_32 } from "../../memory/page-tables.ts";
 import { CODE_GRANULE_SHIFT, RAM_OFFSET, REASON } from "../../memory/physical.ts";
 import { type Bank, CHAINS, EMPTY, SMALL_SHIFT, TLB_ATTRIBUTE, TLB_CELL, type TlbLayout } from "../../memory/tlb.ts";
-import { ACCOUNT_CELL, HARDWARE_ACTIVITIES, type HardwareActivity } from "../accounts.ts";
 import { ACCESS } from "../environment.ts";
 import { COUNT, type SideCounts, USUAL_CELL } from "../paging.ts";
 import { baseCell, CELL, CR0, CR4, limitCell, SEG } from "../state.ts";
+import { accountCell, charge } from "./account-code.ts";
+import { copyFromTwoPages } from "./across-code.ts";
 import { EXIT, FUNCTION, LATER_ACCESS, TRANSFER_USER, TRANSLATE } from "./contract.ts";
 import type { Unusual } from "./descriptor-code.ts";
 import { FunctionWriter, type Value, type Variable } from "./expressions.ts";
@@ -30,20 +31,6 @@ interface Place {
   readonly way: Variable;
   /** Byte offset of the set's 16-bit words from those of set 0. */
   readonly set: Variable;
-}
-
-/** Byte offset of the cell of the running domain's account for an activity. */
-export function accountCell(w: FunctionWriter, layout: EngineLayout, activity: HardwareActivity): Value {
-  const index = ACCOUNT_CELL.accounts + HARDWARE_ACTIVITIES.indexOf(activity);
-  const bytes = HARDWARE_ACTIVITIES.length * 4;
-  const domain = w.load(0, layout.accounts + ACCOUNT_CELL.domain * 4);
-  return w.shl(w.load(w.multiply(domain, bytes), layout.accounts + index * 4), 3);
-}
-
-/** Charges an f64 of ticks to an account's cell. */
-export function charge(w: FunctionWriter, { time }: EngineLayout, cell: Value, ticks: Value): void {
-  w.increase(0, ticks, time + NOW_CELL * 8);
-  w.increase(cell, ticks, time);
 }
 
 function count(w: FunctionWriter, { counts }: EngineLayout, index: number, events: Value = w.float(1)): void {
@@ -349,8 +336,11 @@ export function translate(layout: EngineLayout): FunctionBody {
   const what = w.parameter(1);
   const spent = w.parameter(2);
   w.block((unusual) => {
-    unusual(w.atLeast(what, LATER_ACCESS));
-    unusual(w.above(w.add(w.and(linear, PAGE_MASK), w.shr(what, 8)), PAGE_MASK + 1));
+    w.when(w.above(w.add(w.and(linear, PAGE_MASK), w.and(w.shr(what, 8), 0xff)), PAGE_MASK + 1), () => {
+      copyFromTwoPages(w, layout, linear, what, spent);
+      w.return(w.call(FUNCTION.translateSlow, linear, what, spent));
+    });
+    unusual(w.and(what, LATER_ACCESS));
     const tlb = dataTlb(w, layout);
     const page = w.variable(w.shr(linear, SMALL_SHIFT));
     tlb.refusePresent(linear, page, unusual);
