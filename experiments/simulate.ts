@@ -2,7 +2,7 @@
  * The one door from experiments to the simulator: a request that says everything that a run depends on, and a result
  * that is plain data. The same request gives the same result, whatever runs beside it.
  */
-import type { EnginePolicy } from "../sim/cpu/engine/engine.ts";
+import type { EnginePolicy } from "../sim/cpu/engine/policy.ts";
 import type { Profile } from "../sim/cpu/profiles/profile.ts";
 import type { ExitRecord } from "../sim/observer.ts";
 import type { Resources } from "../sim/resources.ts";

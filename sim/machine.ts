@@ -18,7 +18,7 @@
  */
 import { Alarms, Clock } from "./clock.ts";
 import { Core, type SavedCore } from "./cpu/core.ts";
-import { DEFAULT_POLICY, type EnginePolicy } from "./cpu/engine/engine.ts";
+import { DEFAULT_POLICY, type EnginePolicy } from "./cpu/engine/policy.ts";
 import type { Profile } from "./cpu/profiles/profile.ts";
 import { resetState } from "./cpu/reset.ts";
 import { CELL } from "./cpu/state.ts";

@@ -69,9 +69,9 @@ export interface Block {
   readonly mode: BlockMode;
   /** Bytes of the instruction that is not modelled, for the message. */
   readonly text: string;
-  /** Times that the interpreter has run it, and the compiled region that begins with it (engine/). */
+  /** Times that the interpreter has run it, and the compiled region that begins with it, by its place in the table (engine/). */
   heat: number;
-  compiled: { readonly entry: () => number; drop(): void } | null;
+  compiled: { readonly index: number; drop(): void } | null;
 }
 
 /** Decides how bytes are lifted and charged; `index` makes it part of the key. */
@@ -151,14 +151,17 @@ export class CodeCache {
     return block;
   }
 
-  /** Whether a block has a physical address in it: it has been executed, or what is before it. */
-  isLifted(physical: number, mode: BlockMode): boolean {
-    if (this.lookup(physical, mode) !== undefined) return true;
+  /** How often the hottest block with a physical address in it has been interpreted: infinitely if it is compiled; -1 if there is none. */
+  heat(physical: number, mode: BlockMode): number {
+    const block = this.lookup(physical, mode);
+    if (block !== undefined) return heatOf(block);
+    let most = -1;
     const page = this.#pages.get(physical >>> 12);
     for (const { from, to, owner } of page?.extents[(physical >>> CODE_GRANULE_SHIFT) & GRANULE_MASK] ?? []) {
-      if (from <= physical && physical < to && isBlock(owner) && owner.modeIndex === mode.index) return true;
+      if (from > physical || physical >= to || !isBlock(owner) || owner.modeIndex !== mode.index) continue;
+      most = Math.max(most, heatOf(owner));
     }
-    return false;
+    return most;
   }
 
   /** What the instruction at a physical address is charged to. */
@@ -199,10 +202,10 @@ export class CodeCache {
     const account = this.accountOf(physical, mode);
     while (instructions < limit && bytes < room) {
       if (this.classes !== null && this.accountOf(physical + bytes, mode) !== account) break;
-      const code = this.#bytesAt(physical + bytes, room - bytes);
-      const lifted = this.#instructions.at(physical + bytes, code, mode);
+      const lifted = this.#instructionAt(physical + bytes, room - bytes, mode);
       if (typeof lifted === "string") {
         if (instructions > 0) break;
+        const code = this.#bytesAt(physical, room);
         if (lifted === "truncated" && code.length < MAX_INSTRUCTION_BYTES) {
           if (secondPage < 0) return "second-page";
           return this.#crossing(physical, secondPage, mode);
@@ -335,6 +338,11 @@ export class CodeCache {
     return this.#memory.u8.subarray(RAM_OFFSET + physical, RAM_OFFSET + physical + length);
   }
 
+  /** The instruction at a physical address, of which `room` bytes are on its page. */
+  #instructionAt(physical: number, room: number, mode: BlockMode): Lifted | NotLifted {
+    return this.#instructions.at(physical, this.#memory.u8, mode, RAM_OFFSET + physical, room);
+  }
+
   #keep(block: Block): Block {
     this.lifted++;
     const page = this.#page(pageNumber(block.physical));
@@ -359,7 +367,7 @@ export class CodeCache {
 
   /** The instruction at a physical address, lifted; null when it is none, not modelled, or on two pages. */
   instruction(physical: number, mode: BlockMode): Lifted | null {
-    const lifted = this.#instructions.at(physical, this.#bytesAt(physical, PAGE_SIZE - pageOffset(physical)), mode);
+    const lifted = this.#instructionAt(physical, PAGE_SIZE - pageOffset(physical), mode);
     return typeof lifted === "string" ? null : lifted;
   }
 
@@ -367,7 +375,7 @@ export class CodeCache {
   crossing(physical: number, secondPage: number, mode: BlockMode): Lifted | null {
     const room = PAGE_SIZE - pageOffset(physical);
     if (room >= MAX_INSTRUCTION_BYTES) return null;
-    if (this.#instructions.at(physical, this.#bytesAt(physical, room), mode) !== "truncated") return null;
+    if (this.#instructionAt(physical, room, mode) !== "truncated") return null;
     const lifted = this.#instructions.lift(this.#joined(physical, secondPage), mode);
     return typeof lifted === "string" ? null : lifted;
   }
@@ -465,6 +473,11 @@ const GRANULE_MASK = (1 << GRANULE_TO_PAGE) - 1;
 /** Granules of the bytes from one physical address up to another. */
 function* granulesOf(from: number, to: number): Generator<number> {
   for (let granule = from >>> CODE_GRANULE_SHIFT; granule * CODE_GRANULE_BYTES < to; granule++) yield granule;
+}
+
+/** A block that is compiled, or waits for that (its heat is negative), is as hot as can be. */
+function heatOf({ compiled, heat }: Block): number {
+  return compiled !== null || heat < 0 ? Number.POSITIVE_INFINITY : heat;
 }
 
 function isBlock(owner: Block | Dependent): owner is Block {

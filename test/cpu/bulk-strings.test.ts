@@ -2,7 +2,7 @@
 // operands that overlap, cross pages, are one frame under two addresses, or are code that has run.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { DEFAULT_POLICY } from "../../sim/cpu/engine/engine.ts";
+import { DEFAULT_POLICY } from "../../sim/cpu/engine/policy.ts";
 import { type CpuState, SEG } from "../../sim/cpu/state.ts";
 import type { Machine } from "../../sim/machine.ts";
 import { boot, CODE_BASE } from "../machine/rig.ts";

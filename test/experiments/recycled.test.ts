@@ -5,7 +5,7 @@ import { readImage } from "../../experiments/images.ts";
 import { IMAGES_FOLDER } from "../../experiments/paths.ts";
 import { Recycled } from "../../experiments/recycled.ts";
 import { type SimulationRequest, simulate } from "../../experiments/simulate.ts";
-import { EAGER_POLICY } from "../../sim/cpu/engine/engine.ts";
+import { EAGER_POLICY } from "../../sim/cpu/engine/policy.ts";
 import { profileNamed } from "../../sim/cpu/profiles/catalogue.ts";
 
 const request = (workload: string, technique: string, commandLine: string): SimulationRequest => ({

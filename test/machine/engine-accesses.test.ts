@@ -2,7 +2,7 @@
 // walked begins again, and must then find in the TLB what it found there at first, as the interpreter does that goes on.
 import { expect, test } from "vitest";
 import { alike } from "../../experiments/verify/compare.ts";
-import { EAGER_POLICY } from "../../sim/cpu/engine/engine.ts";
+import { EAGER_POLICY } from "../../sim/cpu/engine/policy.ts";
 import { CELL, type CpuState, CR0, GPR } from "../../sim/cpu/state.ts";
 import type { Machine } from "../../sim/machine.ts";
 import { boot, CODE_BASE } from "./rig.ts";

@@ -2,8 +2,8 @@
 // their region.
 import { expect, test } from "vitest";
 import { alike } from "../../experiments/verify/compare.ts";
-import { EAGER_POLICY } from "../../sim/cpu/engine/engine.ts";
 import { CAPACITY } from "../../sim/cpu/engine/layout.ts";
+import { EAGER_POLICY } from "../../sim/cpu/engine/policy.ts";
 import { CELL, type CpuState, CR0, GPR } from "../../sim/cpu/state.ts";
 import type { Machine } from "../../sim/machine.ts";
 import { boot, CODE_BASE } from "./rig.ts";

@@ -2,7 +2,7 @@
 // the data TLB has entries, some of whose accesses lie in two pages, against the interpreter.
 import { expect, test } from "vitest";
 import { alike } from "../../experiments/verify/compare.ts";
-import { EAGER_POLICY, type EnginePolicy } from "../../sim/cpu/engine/engine.ts";
+import { EAGER_POLICY, type EnginePolicy } from "../../sim/cpu/engine/policy.ts";
 import { CELL, type CpuState, CR0 } from "../../sim/cpu/state.ts";
 import type { Machine } from "../../sim/machine.ts";
 import { Program } from "./assemble.ts";

@@ -2,7 +2,7 @@
 // are merged, cold regions dropped and the table of functions renewed again and again; the interpreter beside it.
 import { expect, test } from "vitest";
 import { Lockstep } from "../../experiments/verify/lockstep.ts";
-import { EAGER_POLICY, type EnginePolicy } from "../../sim/cpu/engine/engine.ts";
+import { EAGER_POLICY, type EnginePolicy } from "../../sim/cpu/engine/policy.ts";
 import { GPR } from "../../sim/cpu/state.ts";
 import type { Machine } from "../../sim/machine.ts";
 import { alone } from "./lockstep.ts";

@@ -1,8 +1,8 @@
 // An instruction whose bytes are on two pages, in a region: the second page is mapped elsewhere, with and without INVLPG, and written to.
 import { expect, test } from "vitest";
 import { alike } from "../../experiments/verify/compare.ts";
-import { EAGER_POLICY, type EnginePolicy } from "../../sim/cpu/engine/engine.ts";
 import { CAPACITY } from "../../sim/cpu/engine/layout.ts";
+import { EAGER_POLICY, type EnginePolicy } from "../../sim/cpu/engine/policy.ts";
 import { CELL, type CpuState, CR0, GPR } from "../../sim/cpu/state.ts";
 import type { Machine } from "../../sim/machine.ts";
 import { word } from "./random-program.ts";

@@ -1,7 +1,7 @@
 // Writes beside code that runs: nothing is lifted or compiled anew but what they overlap; and a binary translator, which
 // writes beside its own code all the time, hardly makes the engine begin anew.
 import { expect, test } from "vitest";
-import { DEFAULT_POLICY, EAGER_POLICY } from "../../sim/cpu/engine/engine.ts";
+import { DEFAULT_POLICY, EAGER_POLICY } from "../../sim/cpu/engine/policy.ts";
 import { boot, CODE_BASE, LIMIT } from "./rig.ts";
 
 /** inc eax; add ebx, eax; jmp */

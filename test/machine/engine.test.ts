@@ -1,8 +1,8 @@
 // Compiled code against the interpreter: random programs, and events at each clock value. Guests are in verified-guests.ts.
 import { describe, expect, test } from "vitest";
 import { Lockstep } from "../../experiments/verify/lockstep.ts";
-import { EAGER_POLICY, type EnginePolicy } from "../../sim/cpu/engine/engine.ts";
 import { CAPACITY } from "../../sim/cpu/engine/layout.ts";
+import { EAGER_POLICY, type EnginePolicy } from "../../sim/cpu/engine/policy.ts";
 import { CELL, type CpuState, GPR, SEG } from "../../sim/cpu/state.ts";
 import { DOMAINS } from "../../sim/ledger.ts";
 import type { Machine } from "../../sim/machine.ts";

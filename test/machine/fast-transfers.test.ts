@@ -3,7 +3,7 @@
 import { expect, test } from "vitest";
 import { Lockstep } from "../../experiments/verify/lockstep.ts";
 import { TICKS_PER_CYCLE } from "../../sim/clock.ts";
-import { EAGER_POLICY } from "../../sim/cpu/engine/engine.ts";
+import { EAGER_POLICY } from "../../sim/cpu/engine/policy.ts";
 import { CELL, type CpuState, FLAG, GPR, RIGHTS, SEG } from "../../sim/cpu/state.ts";
 import type { Machine } from "../../sim/machine.ts";
 import { alone } from "./lockstep.ts";

@@ -1,7 +1,7 @@
 // Machines in lockstep for tests: the same set-up with code that is compiled at once, and without the engine.
 import { expect } from "vitest";
 import { Lockstep, type Runnable } from "../../experiments/verify/lockstep.ts";
-import { EAGER_POLICY } from "../../sim/cpu/engine/engine.ts";
+import { EAGER_POLICY } from "../../sim/cpu/engine/policy.ts";
 import type { Machine } from "../../sim/machine.ts";
 import { boot, LIMIT, type Setup } from "./rig.ts";
 

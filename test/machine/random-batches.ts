@@ -3,7 +3,7 @@
 import { expect, test } from "vitest";
 import type { Runnable } from "../../experiments/verify/lockstep.ts";
 import { TICKS_PER_CYCLE } from "../../sim/clock.ts";
-import { EAGER_POLICY } from "../../sim/cpu/engine/engine.ts";
+import { EAGER_POLICY } from "../../sim/cpu/engine/policy.ts";
 import { lockstep } from "./lockstep.ts";
 import { randomBatch } from "./random-batch.ts";
 import { LIMIT, PROFILES } from "./rig.ts";

@@ -5,7 +5,7 @@ import { type Elf, readElf } from "../../experiments/elf.ts";
 import type { KernelImage } from "../../sim/boot/image.ts";
 import { planBoot } from "../../sim/boot.ts";
 import { TICKS_PER_CYCLE } from "../../sim/clock.ts";
-import type { EnginePolicy } from "../../sim/cpu/engine/engine.ts";
+import type { EnginePolicy } from "../../sim/cpu/engine/policy.ts";
 import { profileNamed } from "../../sim/cpu/profiles/catalogue.ts";
 import { CELL, CpuState, FLAG, GPR, SEGMENT_NAMES } from "../../sim/cpu/state.ts";
 import { boardFor } from "../../sim/devices/board.ts";

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { Session } from "../../experiments/session.ts";
 import { lockstepOf } from "../../experiments/verify/sessions.ts";
 import { TICKS_PER_CYCLE } from "../../sim/clock.ts";
-import { EAGER_POLICY } from "../../sim/cpu/engine/engine.ts";
+import { EAGER_POLICY } from "../../sim/cpu/engine/policy.ts";
 import { profileNamed } from "../../sim/cpu/profiles/catalogue.ts";
 import type { TechniqueName } from "../../sim/machine.ts";
 import { companyOf, guestNames, imageOf, readManifest } from "../guests.ts";

@@ -68,6 +68,7 @@ export const FUNCTION = {
   softwareInterrupt: 18,
   fetch: 19,
   writeBack: 20,
+  enter: 21,
 } as const;
 /** Indices of function types (runtime.ts): of so many parameters where the number says no more. */
 export const FUNCTION_TYPE = {

@@ -5,7 +5,6 @@
  * A block that the interpreter has run often becomes the entry of a region (region.ts); regions that are wanted are
  * compiled together, so that modules are few. A region lives until a byte that it was made from is written.
  */
-import { TICKS_PER_CYCLE } from "../../clock.ts";
 import type { Account, Ledger } from "../../ledger.ts";
 import { type PhysicalMemory, RAM_OFFSET } from "../../memory/physical.ts";
 import { ACCOUNT_CELL_BYTES, type Accounts } from "../accounts.ts";
@@ -22,45 +21,14 @@ import { compileRegion } from "./compile.ts";
 import { AT_BOUNDARY, EXIT, FUNCTION_TYPE, INTERPRETED, LATER_ACCESS, TRANSLATE, transferMode } from "./contract.ts";
 import { FastTransfers } from "./fast-transfers.ts";
 import { type Interpreted, interpretedOf } from "./interpreted.ts";
-import {
-  CAPACITY,
-  CORE_CELL,
-  CORE_CELLS,
-  type EngineLayout,
-  TRANSFER_BYTES,
-  TRANSFER_SLOTS,
-  transferSlot,
-} from "./layout.ts";
-import { Misses, type MissPolicy } from "./misses.ts";
+import { CORE_CELL, CORE_CELLS, type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS, transferSlot } from "./layout.ts";
+import { Misses } from "./misses.ts";
 import { type CompiledRegion, Modules } from "./modules.ts";
+import type { EnginePolicy } from "./policy.ts";
 import { buildRegion, physicalOf, type Region, type RegionInstruction } from "./region.ts";
 import type { SegmentNow } from "./segments-code.ts";
 import type { FunctionBody } from "./wasm.ts";
 
-/** When code is compiled. Never changes a result. */
-export interface EnginePolicy {
-  /** Times that a block is interpreted before it is wanted as the entry of a region. */
-  readonly hot: number;
-  /** Regions that are wanted before they are compiled together. */
-  readonly batch: number;
-  /** Blocks that run before fewer are compiled. */
-  readonly patience: number;
-  /** Where code keeps being written `hot` doubles each time, so many times. */
-  readonly doublings: number;
-  /** Regions at the most. */
-  readonly regions: number;
-  readonly miss: MissPolicy;
-}
-
-export const DEFAULT_POLICY: EnginePolicy = {
-  ...{ hot: 40, batch: 12, patience: 4000, doublings: 6, regions: CAPACITY },
-  miss: { periods: 3, misses: 2, period: 1e6 * TICKS_PER_CYCLE, busy: 200 },
-};
-/** Compiles whatever runs twice, at once: for tests. */
-export const EAGER_POLICY: EnginePolicy = {
-  ...{ hot: 2, batch: 1, patience: 1, doublings: 0, regions: CAPACITY },
-  miss: { periods: 1, misses: 3, period: Number.MAX_SAFE_INTEGER, busy: Number.POSITIVE_INFINITY },
-};
 /** Entries whose regions were written that are remembered. */
 const REMEMBERED = 4096;
 /** While cold regions must be dropped again and again `hot` doubles, so many times at the most; until so many blocks have run without. */
@@ -177,6 +145,11 @@ export class Engine {
       ["invalidateSlow", FUNCTION_TYPE.interpret, this.#invalidate],
       ["next", FUNCTION_TYPE.region, this.#next],
     ]);
+  }
+
+  /** Runs the region at a place in the table, and those to which it goes; why it came back: EXIT. */
+  enter(index: number): number {
+    return this.#modules.enter(index);
   }
 
   /** Counts a block that the interpreter is about to run at a linear address. */
@@ -298,14 +271,14 @@ export class Engine {
   }
 
   #build({ block, mode, user, linear }: Wanted): Region | null {
-    const { code, mmu } = this.#parts;
+    const { code, mmu, policy } = this.#parts;
     // The block may have been dropped since it was wanted.
     if (code.lookup(block.physical, mode) !== block) return null;
-    return buildRegion(block.physical, {
+    return buildRegion(block.physical, policy.region, {
       instruction: (physical) => code.instruction(physical, mode),
       crossing: (physical, secondPage) => code.crossing(physical, secondPage, mode),
       account: (physical) => code.accountOf(physical, mode),
-      executed: (physical) => code.isLifted(physical, mode),
+      isWarm: (physical) => code.heat(physical, mode) >= policy.warm,
       page: (index) => mmu.fetchBase(((linear - (linear & 0xfff)) / 4096 + index) * 4096, user),
     });
   }
@@ -325,7 +298,6 @@ export class Engine {
     this.#transfers.set([block.physical, mode, index], slot);
     let dropped = false;
     const compiled: CompiledRegion = {
-      entry: () => EXIT.INTERPRET,
       ranges: region.bytes,
       index,
       code: body.encode(),

@@ -31,8 +31,6 @@ const GENERATION = 64;
 
 /** A compiled region, as the code cache and the core know it. */
 export interface CompiledRegion {
-  /** Runs it; another function after a merge. */
-  entry: () => number;
   readonly ranges: readonly (readonly [physical: number, length: number])[];
   drop(): void;
   /** Bytes of it have been written: drops it. */
@@ -49,6 +47,8 @@ export interface CompiledRegion {
 
 interface LiveModule {
   readonly level: number;
+  /** Modules compiled before it. */
+  readonly number: number;
   readonly module: WebAssembly.Module;
   readonly regions: Set<CompiledRegion>;
 }
@@ -61,13 +61,14 @@ export class Modules {
   readonly #imports: Imports;
   /** The module of the functions that all regions use (runtime.ts): one, so that the host optimizes them once. */
   readonly #runtime: WebAssembly.Module;
-  /** What every module is given, by name, and the table that is part of it. */
+  /** What every module is given, by name. */
   #given: WebAssembly.Imports[string] = {};
-  #table!: WebAssembly.Table;
-  /** Instances that were made with the table. */
+  /** Instances that were made with the table that is part of it. */
   #instances = 0;
   /** Functions among what is given, in the order of FUNCTION. */
   readonly #functions: readonly { readonly name: string; readonly type: number }[];
+  /** Calls the function at a place in the table: one way in for all regions, which the host has optimized soon. */
+  enter!: (index: number) => number;
   readonly #capacity: number;
   readonly #free: number[] = [];
   readonly #entries: Int32Array;
@@ -101,14 +102,14 @@ export class Modules {
 
   /** A new table, and the functions that lead to it. */
   #renew(): void {
-    this.#table = new WebAssembly.Table({ element: "anyfunc", initial: CAPACITY });
     const given = {
       memory: this.#memory.wasm,
-      table: this.#table,
+      table: new WebAssembly.Table({ element: "anyfunc", initial: CAPACITY }),
       ...Object.fromEntries(this.#imports.map(([name, , function_]) => [name, function_])),
     };
     const { exports } = new WebAssembly.Instance(this.#runtime, { m: given });
     this.#given = { ...given, ...exports };
+    this.enter = exports.enter as (index: number) => number;
     this.#instances = 1;
   }
 
@@ -147,7 +148,9 @@ export class Modules {
     this.#settle();
     if (this.#instances <= GENERATION) return;
     this.#renew();
-    for (const modules of this.#levels) for (const each of modules) this.#instantiate(each);
+    // A module still has what was dropped or merged since; places that others have now are theirs, because they came later.
+    const modules = this.#levels.flatMap((level) => [...level]).sort((a, b) => a.number - b.number);
+    for (const { module } of modules) this.#instantiate(module);
   }
 
   /** A region is dropped. */
@@ -200,9 +203,9 @@ export class Modules {
   #module(regions: readonly CompiledRegion[], level: number): void {
     const module = this.#compile(
       this.#functions,
-      regions.map(({ code, rare, index }) => ({ type: FUNCTION_TYPE.region, code, rare, name: `r${index}` })),
+      regions.map(({ code, rare, index }) => ({ type: FUNCTION_TYPE.region, code, rare, place: index })),
     );
-    const home: LiveModule = { level, module, regions: new Set(regions) };
+    const home: LiveModule = { level, number: this.compiled, module, regions: new Set(regions) };
     for (const region of regions) {
       const before = this.#homes.get(region);
       if (before !== undefined) {
@@ -212,17 +215,13 @@ export class Modules {
       this.#homes.set(region, home);
     }
     this.#levels[level]?.add(home);
-    this.#instantiate(home);
+    this.#instantiate(module);
     this.most = Math.max(this.most, this.#live());
   }
 
   /** Makes the regions of a module reachable. */
-  #instantiate({ module, regions }: LiveModule): void {
-    const { exports } = new WebAssembly.Instance(module, { m: this.#given });
+  #instantiate(module: WebAssembly.Module): void {
+    new WebAssembly.Instance(module, { m: this.#given });
     this.#instances++;
-    for (const region of regions) {
-      region.entry = exports[`r${region.index}`] as () => number;
-      this.#table.set(region.index, region.entry);
-    }
   }
 }

@@ -13,12 +13,13 @@
  * region begins with one.
  */
 import type { Account } from "../../ledger.ts";
+import { pageNumber } from "../../memory/address.ts";
 import { HELPER_NUMBER } from "../helpers.ts";
 import type { Lifted } from "../lift/lift.ts";
 import { BRANCH, type MicroOp, OP } from "../micro-ops.ts";
 import { BLOCKING, FIRST_TEMPORARY, GPR, SEG, TEMPORARY_COUNT } from "../state.ts";
+import type { RegionLimits } from "./policy.ts";
 
-export const LIMITS = { nodes: 32, instructions: 200 } as const;
 const PAGE_SHIFT = 12;
 
 export interface RegionInstruction {
@@ -96,27 +97,29 @@ export interface CodeSource {
   crossing(physical: number, secondPage: number): Lifted | null;
   /** What the instruction at a physical address is charged to. */
   account(physical: number): Account;
-  /** Whether code at a physical address has been executed. */
-  executed(physical: number): boolean;
+  /** Whether code at a physical address has been executed often enough to be part of a region. */
+  isWarm(physical: number): boolean;
   /** Physical base of the page at an index relative to the entry's page, or -1 when the TLB's fast table has it not. */
   page(index: number): number;
 }
 
 /** Builds the region that is entered at `physical`; null when not even its first instruction can be compiled. */
-export function buildRegion(physical: number, source: CodeSource): Region | null {
-  return new RegionBuilder(physical, source).build();
+export function buildRegion(physical: number, limits: RegionLimits, source: CodeSource): Region | null {
+  return new RegionBuilder(physical, limits, source).build();
 }
 
 class RegionBuilder {
   readonly #source: CodeSource;
+  readonly #limits: RegionLimits;
   readonly #offset: number;
   readonly #pages = new Map<number, number>();
   readonly #instructions = new Map<number, RegionInstruction>();
   readonly #leaders = new Set<number>([0]);
   readonly #calls = new Set<number>();
 
-  constructor(physical: number, source: CodeSource) {
+  constructor(physical: number, limits: RegionLimits, source: CodeSource) {
     this.#source = source;
+    this.#limits = limits;
     this.#offset = physical & 0xfff;
     this.#pages.set(0, physical - this.#offset);
   }
@@ -138,7 +141,7 @@ class RegionBuilder {
       pages: this.#pages,
       offset: this.#offset,
       instructions: this.#instructions.size,
-      bytes: [...this.#instructions.values()].flatMap((each) => this.#bytes(each)),
+      bytes: joined([...this.#instructions.values()].flatMap((each) => this.#bytes(each))),
     };
   }
 
@@ -190,15 +193,15 @@ class RegionBuilder {
     }
   }
 
-  /** Whether a place is worth following: code that has been executed, on a page that is in the TLB. */
+  /** Whether a place is worth following: code that is warm, on a page that is in the TLB. */
   #wanted(delta: number): boolean {
-    if (this.#leaders.size >= LIMITS.nodes) return false;
+    if (this.#leaders.size >= this.#limits.nodes) return false;
     const physical = this.#physical(delta);
-    return physical >= 0 && (this.#instructions.has(delta) || this.#source.executed(physical));
+    return physical >= 0 && (this.#instructions.has(delta) || this.#source.isWarm(physical));
   }
 
   #decode(delta: number): RegionInstruction | null {
-    if (this.#instructions.size >= LIMITS.instructions) return null;
+    if (this.#instructions.size >= this.#limits.instructions) return null;
     const physical = this.#physical(delta);
     if (physical < 0) return null;
     const account = this.#source.account(physical);
@@ -301,6 +304,21 @@ class RegionBuilder {
     }
     return { low, high };
   }
+}
+
+/** The same bytes in as few ranges as can be, each on one page. */
+function joined(
+  ranges: readonly (readonly [physical: number, length: number])[],
+): [physical: number, length: number][] {
+  const all: [number, number][] = [];
+  for (const [physical, length] of [...ranges].sort(([a], [b]) => a - b)) {
+    const last = all.at(-1);
+    const end = last === undefined ? -1 : last[0] + last[1];
+    if (last === undefined || physical > end || pageNumber(physical) !== pageNumber(last[0]))
+      all.push([physical, length]);
+    else last[1] = Math.max(last[1], physical + length - last[0]);
+  }
+  return all;
 }
 
 function goto(target: number): NodeEnd {

@@ -47,7 +47,16 @@ export function runtimeFunctions(layout: EngineLayout): readonly RuntimeFunction
     { name: "softwareInterrupt", type: FUNCTION_TYPE.five, body: softwareInterrupt(layout) },
     { name: "fetch", type: FUNCTION_TYPE.interpret, body: fetch(layout) },
     { name: "writeBack", type: FUNCTION_TYPE.interpret, body: writeBack(layout) },
+    { name: "enter", type: FUNCTION_TYPE.interpret, body: enter() },
   ];
+}
+
+/** (place) -> why the region at a place in the table, or one to which it has gone, came back. */
+function enter(): FunctionBody {
+  const f = new FunctionBody(1);
+  f.get(0);
+  f.returnCallIndirect(FUNCTION_TYPE.region);
+  return f;
 }
 
 /** Goes to the region at EIP in the mode that is on the stack, or to the core. `scratch` is a local. */

@@ -308,12 +308,13 @@ export interface FunctionType {
   readonly results: readonly number[];
 }
 
-/** A function of a module; one with a name is exported. */
+/** A function of a module; one with a name is exported, one with a place is put into the table. */
 export interface ModuleFunction {
   readonly type: number;
   /** Its entry in the code section (FunctionBody.encode). */
   readonly code: Uint8Array;
   readonly name?: string;
+  readonly place?: number;
   /** Its branches that are rarely taken (FunctionBody.rareBranches). */
   readonly rare?: readonly number[];
 }
@@ -326,7 +327,7 @@ export interface ModuleParts {
   readonly functions: readonly ModuleFunction[];
 }
 
-const SECTION = { custom: 0, type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
+const SECTION = { custom: 0, type: 1, import: 2, function: 3, export: 7, element: 9, code: 10 } as const;
 
 export function encodeModule(parts: ModuleParts): Uint8Array {
   const out = new Bytes();
@@ -368,6 +369,17 @@ export function encodeModule(parts: ModuleParts): Uint8Array {
   section(out, SECTION.export, exported, (s, { name, index }) => {
     s.name(name as string);
     s.byte(0x00);
+    s.unsigned(parts.imports.length + index);
+  });
+  const placed = parts.functions
+    .map(({ place }, index) => ({ place, index }))
+    .filter(({ place }) => place !== undefined);
+  section(out, SECTION.element, placed, (s, { place, index }) => {
+    s.unsigned(0);
+    s.byte(WASM.i32Const);
+    s.signed(place as number);
+    s.byte(WASM.end);
+    s.unsigned(1);
     s.unsigned(parts.imports.length + index);
   });
   branchHints(out, parts);

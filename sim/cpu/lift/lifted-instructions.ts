@@ -30,15 +30,15 @@ export class LiftedInstructions {
     this.#costs = costTicks(profile);
   }
 
-  /** The instruction at the beginning of `bytes`, which stand at a physical address. */
-  at(physical: number, bytes: Uint8Array, mode: CodeMode): Lifted | NotLifted {
+  /** The instruction at `from` of `bytes`, of which it may have `room`; they stand at a physical address. */
+  at(physical: number, bytes: Uint8Array, mode: CodeMode, from = 0, room = bytes.length - from): Lifted | NotLifted {
     const key = physical * 4 + (mode.bits === 32 ? 2 : 0) + (mode.stackBits === 32 ? 1 : 0);
     const kept = this.#kept.get(key);
-    if (kept !== undefined && beginsWith(bytes, kept.bytes)) return kept.lifted;
-    const lifted = this.lift(bytes, mode);
+    if (kept !== undefined && kept.bytes.length <= room && isAt(bytes, from, kept.bytes)) return kept.lifted;
+    const lifted = this.lift(bytes.subarray(from, from + room), mode);
     if (typeof lifted !== "string") {
       if (this.#kept.size >= MOST) this.#kept.clear();
-      this.#kept.set(key, { bytes: bytes.slice(0, lifted.length), lifted });
+      this.#kept.set(key, { bytes: bytes.slice(from, from + lifted.length), lifted });
     }
     return lifted;
   }
@@ -56,8 +56,7 @@ export class LiftedInstructions {
   }
 }
 
-function beginsWith(bytes: Uint8Array, beginning: Uint8Array): boolean {
-  if (bytes.length < beginning.length) return false;
-  for (let n = 0; n < beginning.length; n++) if (bytes[n] !== beginning[n]) return false;
+function isAt(bytes: Uint8Array, from: number, wanted: Uint8Array): boolean {
+  for (let n = 0; n < wanted.length; n++) if (bytes[from + n] !== wanted[n]) return false;
   return true;
 }
