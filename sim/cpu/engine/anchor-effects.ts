@@ -2,7 +2,7 @@
 import { HELPER_NUMBER } from "../helpers.ts";
 import { type MicroOp, OP } from "../micro-ops.ts";
 import { CELL, FIRST_TEMPORARY, GPR } from "../state.ts";
-import { writesCell } from "./region.ts";
+import { cellsWritten } from "./native.ts";
 
 /** General registers; slots from here up are temporaries. */
 export const REGISTERS = 8;
@@ -52,29 +52,12 @@ function constantAdded({ op, w, a, b, imm }: MicroOp): number | null {
   }
 }
 
-const ALL_REGISTERS = Object.values(GPR);
-const NONE: readonly number[] = [];
-
-/** Cells, at least all general registers, that a native micro-op writes. */
-function writtenBy(op: MicroOp): readonly number[] {
-  switch (op.op) {
-    case OP.MUL:
-    case OP.IMUL:
-      return [op.c, op.d];
-    case OP.DIV:
-    case OP.IDIV:
-      return [GPR.eax, GPR.edx];
-    case OP.LAHF:
-      return [GPR.eax];
-    case OP.LOOP:
-      return [GPR.ecx];
-    case OP.HELPER:
-      if (op.imm === HELPER_NUMBER.popAll || op.imm === HELPER_NUMBER.pushAll) return ALL_REGISTERS;
-      return op.imm === HELPER_NUMBER.readCr ? [op.d] : NONE;
-    default:
-      return writesCell(op) ? [op.d] : NONE;
-  }
-}
+/** Helpers that change neither a segment nor the TLB, and make no access. */
+const KEEPS_TRANSLATIONS: ReadonlySet<number> = new Set([
+  HELPER_NUMBER.readCr,
+  HELPER_NUMBER.rdtsc,
+  HELPER_NUMBER.pause,
+]);
 
 /** Names the memory operand of a LOAD_UPDATE within its instruction: the store to it is no access of its own. */
 export function updateKey({ x, a, w }: MicroOp): string {
@@ -104,12 +87,12 @@ export function effectsOf(ops: readonly MicroOp[], through: (segment: number) =>
       const write = op.op !== OP.LOAD;
       effects.push({ kind: "access", n, slot: known ? slot : ELSEWHERE, bytes: op.w, write, through: segments ?? 0 });
     }
-    for (const cell of writtenBy(op)) {
+    for (const cell of cellsWritten(op)) {
       const slot = slotOf(cell);
       if (pointers.has(slot) || (slot >= 0 && slot < REGISTERS)) effects.push({ kind: "change", n, slot });
       pointers.delete(slot);
     }
-    if (op.op === OP.HELPER && op.imm !== HELPER_NUMBER.readCr) effects.push({ kind: "end", n });
+    if (op.op === OP.HELPER && !KEEPS_TRANSLATIONS.has(op.imm)) effects.push({ kind: "end", n });
   }
   return effects;
 }

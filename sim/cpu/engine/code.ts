@@ -11,7 +11,8 @@ import { EXIT, FUNCTION } from "./contract.ts";
 import { carryOf, conditionOf, conditionOfEflags, EFLAGS_KIND, type FlagLocals, UNKNOWN } from "./flags-code.ts";
 import type { EngineLayout } from "./layout.ts";
 import type { HostPlace } from "./memory-code.ts";
-import { cellsOf, type Region, type RegionInstruction, writesCell } from "./region.ts";
+import { cellsOf, cellsWritten } from "./native.ts";
+import type { Region, RegionInstruction } from "./region.ts";
 import { type SegmentNow, type SegmentUse, segmentUse } from "./segments-code.ts";
 import { FunctionBody, TYPE, WASM } from "./wasm.ts";
 
@@ -48,10 +49,10 @@ interface Current {
 /** What has been executed here and is in no local yet. */
 interface Pending {
   readonly ticks: number;
-  readonly charges: ReadonlyMap<Account, { readonly ticks: number; readonly count: number }>;
+  readonly charges: readonly { readonly account: Account; readonly ticks: number; readonly count: number }[];
 }
 
-const NOTHING: Pending = { ticks: 0, charges: new Map() };
+const NOTHING: Pending = { ticks: 0, charges: [] };
 
 const GPR_COUNT = 8;
 
@@ -181,39 +182,17 @@ export class RegionCode {
   }
 
   #surveyOp(op: MicroOp, fast: Map<number, number>): void {
+    const written = cellsWritten(op);
+    for (const cell of written) if (cell <= GPR.edi) this.written.add(cell / 2);
+    for (const cell of written) if (cell <= GPR.edi) this.used.add(cell / 2);
     for (const cell of cellsOf(op)) if (cell <= GPR.edi) this.used.add(cell / 2);
-    if (writesCell(op) && op.d <= GPR.edi) this.written.add(op.d / 2);
-    switch (op.op) {
-      case OP.LOAD:
-        fast.set(op.x, (fast.get(op.x) ?? 0) | FAST_READ);
-        break;
-      case OP.LOAD_UPDATE:
-      case OP.STORE:
-        fast.set(op.x, (fast.get(op.x) ?? 0) | FAST_WRITE);
-        break;
-      case OP.HELPER:
-        if (op.imm !== HELPER_NUMBER.pushAll && op.imm !== HELPER_NUMBER.popAll) break;
-        for (let n = 0; n < GPR_COUNT; n++) if (n === 4 || op.imm === HELPER_NUMBER.popAll) this.written.add(n);
-        fast.set(SEG.ss, (fast.get(SEG.ss) ?? 0) | (op.imm === HELPER_NUMBER.popAll ? FAST_READ : FAST_WRITE));
-        break;
-      case OP.DIV:
-      case OP.IDIV:
-        for (const n of [0, 2]) {
-          this.used.add(n);
-          this.written.add(n);
-        }
-        break;
-      case OP.LAHF:
-      case OP.SAHF:
-        this.used.add(0);
-        this.written.add(0);
-        break;
-      case OP.LOOP:
-        this.used.add(1);
-        this.written.add(1);
-        break;
-      default:
-    }
+    const accesses = (segment: number, how: number): void => {
+      fast.set(segment, (fast.get(segment) ?? 0) | how);
+    };
+    if (op.op === OP.LOAD) accesses(op.x, FAST_READ);
+    else if (op.op === OP.LOAD_UPDATE || op.op === OP.STORE) accesses(op.x, FAST_WRITE);
+    else if (op.op === OP.HELPER && op.imm === HELPER_NUMBER.pushAll) accesses(SEG.ss, FAST_WRITE);
+    else if (op.op === OP.HELPER && op.imm === HELPER_NUMBER.popAll) accesses(SEG.ss, FAST_READ);
   }
 
   /** Asks for the time until the deadline again; the clock is as far behind as it was. */
@@ -243,6 +222,13 @@ export class RegionCode {
     this.f.op(WASM.i32Add);
   }
 
+  /** The same to the end of the instruction in progress, for which it has been charged. */
+  spentWithThis(): void {
+    this.spent();
+    this.f.i32(this.pending.ticks + this.instruction.lifted.ticks);
+    this.f.op(WASM.i32Add);
+  }
+
   /** Leaves on the stack whether the deadline is not beyond so many ticks from here. */
   deadlineWithin(ticks: number): void {
     this.f.get(this.left);
@@ -255,8 +241,8 @@ export class RegionCode {
     const { f } = this;
     const { ticks, charges } = this.pending;
     if (ticks !== 0) this.#toLocal(this.left, () => f.i32(ticks), WASM.i32Sub);
-    for (const [account, charged] of charges) {
-      const locals = this.charges.get(account) as { readonly ticks: number | null; readonly count: number };
+    for (const charged of charges) {
+      const locals = this.charges.get(charged.account) as { readonly ticks: number | null; readonly count: number };
       if (locals.ticks !== null && charged.ticks !== 0) {
         this.#toLocal(locals.ticks, () => f.i32(charged.ticks), WASM.i32Add);
       }
@@ -336,7 +322,8 @@ export class RegionCode {
   signalled(): void {
     const { delta, lifted } = this.instruction;
     const { pending } = this;
-    this.charge(lifted.ticks, 0);
+    // What its micro-op BEGIN charges: a string instruction has not paid for its iteration.
+    this.charge((lifted.ops[0] as MicroOp).imm, 0);
     this.exitAt(delta, EXIT.SIGNALLED | (lifted.length << 8));
     this.pending = pending;
   }
@@ -368,9 +355,10 @@ export class RegionCode {
   /** From here on these ticks and instructions of the account in progress have been executed. */
   charge(ticks: number, instructions: number): void {
     const { pending, account } = this;
-    const before = pending.charges.get(account) ?? { ticks: 0, count: 0 };
-    const after = { ticks: before.ticks + ticks, count: before.count + instructions };
-    this.pending = { ticks: pending.ticks + ticks, charges: new Map([...pending.charges, [account, after]]) };
+    const before = pending.charges.find((each) => each.account === account);
+    const others = pending.charges.filter((each) => each !== before);
+    const after = { account, ticks: (before?.ticks ?? 0) + ticks, count: (before?.count ?? 0) + instructions };
+    this.pending = { ticks: pending.ticks + ticks, charges: [...others, after] };
   }
 
   setKind(kind: number): void {

@@ -29,10 +29,11 @@ import { type CompileContext, RegionCode } from "./code.ts";
 import { EXIT, FUNCTION, INTERPRETED } from "./contract.ts";
 import { flagKinds } from "./flag-kinds.ts";
 import { EFLAGS_KIND, UNKNOWN } from "./flags-code.ts";
-import { emitOp } from "./instruction-code.ts";
+import { emitOp, forwardOnly } from "./instruction-code.ts";
 import { WORD_SHIFT } from "./layout.ts";
 import { expectAnchor } from "./memory-code.ts";
-import { CAN_LEAVE, firstPages, lastPages, type Region, type RegionInstruction, type RegionNode } from "./region.ts";
+import { CAN_LEAVE } from "./native.ts";
+import { firstPages, lastPages, type Region, type RegionInstruction, type RegionNode } from "./region.ts";
 import { leaveFor } from "./runtime.ts";
 import {
   checkCodeSegment,
@@ -375,6 +376,7 @@ class RegionCompiler {
         ahead: this.#timing.ahead(place) - ticks,
         flagsDead: flagsDeadAfter(node, n),
       };
+      if (instruction.forward) forwardOnly(this.#c);
       const plan = this.#anchors.plan(place, n);
       for (const [m, op] of lifted.ops.entries()) {
         this.#c.access = plan.accesses.get(m) ?? null;

@@ -20,6 +20,7 @@ import { BLOCKING, CELL, type CpuState, fastCell, OUTCOME, SEG } from "../state.
 import { compileRegion } from "./compile.ts";
 import { AT_BOUNDARY, EXIT, FUNCTION_TYPE, INTERPRETED, LATER_ACCESS, TRANSLATE, transferMode } from "./contract.ts";
 import { FastTransfers } from "./fast-transfers.ts";
+import { forwardForm } from "./forward-form.ts";
 import { type Interpreted, interpretedOf } from "./interpreted.ts";
 import { CORE_CELL, CORE_CELLS, type EngineLayout, TRANSFER_BYTES, TRANSFER_SLOTS, transferSlot } from "./layout.ts";
 import { Misses } from "./misses.ts";
@@ -271,11 +272,13 @@ export class Engine {
   }
 
   #build({ block, mode, user, linear }: Wanted): Region | null {
-    const { code, mmu, policy } = this.#parts;
+    const { code, mmu, env, policy } = this.#parts;
     // The block may have been dropped since it was wanted.
     if (code.lookup(block.physical, mode) !== block) return null;
     return buildRegion(block.physical, policy.region, {
       instruction: (physical) => code.instruction(physical, mode),
+      intercepts: env.intercepts !== null,
+      forwardForm: (lifted) => forwardForm(lifted, this.#layout.ticks),
       crossing: (physical, secondPage) => code.crossing(physical, secondPage, mode),
       account: (physical) => code.accountOf(physical, mode),
       isWarm: (physical) => code.heat(physical, mode) >= policy.warm,

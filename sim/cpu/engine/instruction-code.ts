@@ -1,7 +1,7 @@
 /** The micro-ops of a native instruction, one after the other: the small ones here, the others by family. */
 import { HELPER_NUMBER } from "../helpers.ts";
 import { type MicroOp, OP } from "../micro-ops.ts";
-import { baseCell, CELL } from "../state.ts";
+import { baseCell, CELL, FLAG } from "../state.ts";
 import { arithmetic, divide, multiply } from "./arithmetic-code.ts";
 import { bitAddress, bitOp, bitScan, flagBit, lahf, sahf } from "./bit-code.ts";
 import type { RegionCode } from "./code.ts";
@@ -10,6 +10,7 @@ import { loadForUpdate, loadFrom, popAll, pushAll, store, translateAccess } from
 import { segmentOffset } from "./segment-load-code.ts";
 import { checkTarget } from "./segments-code.ts";
 import { doubleShift, rotateOp, shiftOp } from "./shift-code.ts";
+import { notIntercepted, readTimeStamp } from "./time-code.ts";
 import { WASM } from "./wasm.ts";
 
 export function emitOp(c: RegionCode, op: MicroOp): void {
@@ -119,9 +120,19 @@ export function emitOp(c: RegionCode, op: MicroOp): void {
   }
 }
 
+/** Leaves the instruction in progress unless DF is clear. */
+export function forwardOnly(c: RegionCode): void {
+  c.f.get(c.flags.eflags);
+  c.f.i32(FLAG.DF);
+  c.f.op(WASM.i32And);
+  c.rarely(() => c.giveUp());
+}
+
 function helper(c: RegionCode, op: MicroOp): void {
   if (op.imm === HELPER_NUMBER.pushAll) pushAll(c);
   else if (op.imm === HELPER_NUMBER.popAll) popAll(c);
+  else if (op.imm === HELPER_NUMBER.rdtsc) readTimeStamp(c);
+  else if (op.imm === HELPER_NUMBER.pause) notIntercepted(c);
   else if (op.imm === HELPER_NUMBER.readCr) {
     c.loadCell(CELL.cpl);
     c.rarely(() => c.giveUp());

@@ -11,7 +11,7 @@ import type { Expected } from "./anchors.ts";
 import { LINEAR_TEMPORARY, PLACE_TEMPORARY, type RegionCode } from "./code.ts";
 import { AT_BOUNDARY, CROSSINGS_SHIFT, EXIT, FUNCTION, LATER_ACCESS, TRANSLATE } from "./contract.ts";
 import { WORD_SHIFT } from "./layout.ts";
-import { CAN_LEAVE } from "./region.ts";
+import { CAN_LEAVE } from "./native.ts";
 import { linearAddress, type SegmentUse } from "./segments-code.ts";
 import { WASM } from "./wasm.ts";
 

@@ -4,9 +4,7 @@
  * before, in nodes (basic blocks) with their edges. Places are offsets in bytes ("deltas") from the entry, because lifted
  * code holds no absolute EIP.
  *
- * An instruction is *native* when every micro-op of it has a translation, and nothing that can leave the instruction
- * (an access that misses the fast table, a division error) comes after a register or flag has changed, so that leaving
- * means: nothing of it has happened. All others are *interpreted*: one node each, run by the interpreter.
+ * Instructions are native (native.ts) or *interpreted*: those are one node each, run by the interpreter.
  *
  * Pages. Within a page the instruction TLB cannot miss; an edge to another page must find the translation that the region
  * was built with (compile.ts). An instruction whose bytes are on two pages is a node of its own, which must find both; no
@@ -14,10 +12,10 @@
  */
 import type { Account } from "../../ledger.ts";
 import { pageNumber } from "../../memory/address.ts";
-import { HELPER_NUMBER } from "../helpers.ts";
 import type { Lifted } from "../lift/lift.ts";
 import { BRANCH, type MicroOp, OP } from "../micro-ops.ts";
-import { BLOCKING, FIRST_TEMPORARY, GPR, SEG, TEMPORARY_COUNT } from "../state.ts";
+import { BLOCKING } from "../state.ts";
+import { isIntercepted, isNative } from "./native.ts";
 import type { RegionLimits } from "./policy.ts";
 
 const PAGE_SHIFT = 12;
@@ -26,6 +24,8 @@ export interface RegionInstruction {
   readonly delta: number;
   readonly lifted: Lifted;
   readonly native: boolean;
+  /** It is native only while DF is clear. */
+  readonly forward: boolean;
   /** Whether its bytes are on two pages. */
   readonly crosses: boolean;
   readonly account: Account;
@@ -95,6 +95,10 @@ export interface CodeSource {
   instruction(physical: number): Lifted | null;
   /** The instruction that begins at a physical address and ends on another page; null when none does. */
   crossing(physical: number, secondPage: number): Lifted | null;
+  /** Whether a monitor may intercept what is executed. */
+  readonly intercepts: boolean;
+  /** A string instruction as other micro-ops, which do what it does while DF is clear; null: it has no such form. */
+  forwardForm(lifted: Lifted): Lifted | null;
   /** What the instruction at a physical address is charged to. */
   account(physical: number): Account;
   /** Whether code at a physical address has been executed often enough to be part of a region. */
@@ -209,7 +213,10 @@ class RegionBuilder {
     const lifted = within ?? (delta === 0 ? null : this.#crossing(delta, physical));
     if (lifted === null) return null;
     const shadowed = lifted.rule.setsShadow === BLOCKING.STI ? this.#shadowed(delta, lifted, account) : null;
-    return { delta, lifted, native: isNative(lifted), crosses: within === null, account, shadowed };
+    const form = this.#source.forwardForm(lifted);
+    const native = isNative(form ?? lifted) && !(this.#source.intercepts && isIntercepted(lifted));
+    const forward = form !== null;
+    return { delta, lifted: form ?? lifted, native, forward, crosses: within === null, account, shadowed };
   }
 
   #crossing(delta: number, physical: number): Lifted | null {
@@ -346,100 +353,4 @@ function endOf({ delta, lifted }: RegionInstruction): NodeEnd | null {
     }
   }
   return null;
-}
-
-const set = (...ops: number[]): ReadonlySet<number> => new Set(ops);
-
-/** Micro-ops that compiled code may hold. */
-const NATIVE = set(
-  ...[OP.BEGIN, OP.END, OP.END_BRANCH, OP.CONST, OP.MOV, OP.GET8H, OP.PUT8, OP.PUT8H, OP.PUT16],
-  ...[OP.ZERO_EXTEND, OP.SIGN_EXTEND, OP.ADDRESS, OP.LOAD, OP.LOAD_UPDATE, OP.STORE, OP.ADD, OP.ADC, OP.SUB, OP.SBB],
-  ...[OP.AND, OP.OR, OP.XOR, OP.INC, OP.DEC, OP.NEG, OP.NOT, OP.SHL, OP.SHR, OP.SAR, OP.ROL, OP.ROR, OP.SHLD, OP.SHRD],
-  ...[OP.MUL, OP.IMUL, OP.DIV, OP.IDIV, OP.BIT, OP.BIT_ADDRESS, OP.BSF, OP.BSR, OP.BSWAP, OP.SETCC, OP.SELECT],
-  ...[OP.FLAG_BIT, OP.LAHF, OP.SAHF, OP.NEXT_IP, OP.CHECK_RELATIVE, OP.CHECK_TARGET],
-  ...[OP.JUMP, OP.JUMP_IF, OP.JUMP_TO, OP.LOOP, OP.SIGN, OP.HELPER],
-);
-/** Those that can leave the instruction. */
-export const CAN_LEAVE = set(OP.LOAD, OP.LOAD_UPDATE, OP.STORE, OP.DIV, OP.IDIV, OP.CHECK_TARGET, OP.HELPER);
-/** Those that change flags. */
-const CHANGES_FLAGS = set(
-  ...[OP.ADD, OP.ADC, OP.SUB, OP.SBB, OP.AND, OP.OR, OP.XOR, OP.INC, OP.DEC, OP.NEG, OP.SHL, OP.SHR, OP.SAR, OP.ROL],
-  ...[OP.ROR, OP.SHLD, OP.SHRD, OP.MUL, OP.IMUL, OP.BIT, OP.BSF, OP.BSR, OP.FLAG_BIT, OP.SAHF],
-);
-/** Micro-ops whose 8- and 16-bit forms are left to the interpreter. */
-const ONLY_WIDE = set(OP.DIV, OP.IDIV, OP.SHLD, OP.SHRD);
-/** 16-bit branch targets are cut, and need the 16-bit limit: left to the interpreter. */
-const NEAR = set(OP.JUMP, OP.JUMP_IF, OP.JUMP_TO);
-const LAST_GPR = GPR.edi;
-
-/** PUSHA and POPA of 32 bits, loads of segment registers but SS, INVLPG, MOV from CR2. */
-function isNativeHelper({ imm, w, x, d }: MicroOp): boolean {
-  if (imm === HELPER_NUMBER.invlpg || (imm === HELPER_NUMBER.readCr && x === 2)) return true;
-  if (imm === HELPER_NUMBER.loadSegment) return d === 0 && x !== SEG.ss && x !== SEG.cs;
-  return (imm === HELPER_NUMBER.pushAll || imm === HELPER_NUMBER.popAll) && w === 32 && x === 32;
-}
-
-function isNative(lifted: Lifted): boolean {
-  const known = ({ op, imm }: MicroOp): boolean =>
-    NEAR.has(op) ||
-    op === OP.LOOP ||
-    (op === OP.HELPER && (imm === HELPER_NUMBER.invlpg || imm === HELPER_NUMBER.readCr));
-  if (lifted.rule.endsBlock === true && !lifted.ops.some(known)) return false;
-  if (lifted.rule.setsShadow !== undefined || lifted.rule.loadsRf === true) return false;
-  if (lifted.ops.some((op) => ONLY_WIDE.has(op.op) && op.w !== 32)) return false;
-  let changed = false;
-  const checked = new Set<string>();
-  for (const op of lifted.ops) {
-    if (!NATIVE.has(op.op)) return false;
-    if (NEAR.has(op.op) && op.w !== 32) return false;
-    if (op.op === OP.HELPER && !isNativeHelper(op)) return false;
-    if (op.op === OP.LOOP && (op.c !== 32 || op.w !== 32 || op.x < 2)) return false;
-    if (CAN_LEAVE.has(op.op)) {
-      // A store that LOAD_UPDATE has checked cannot leave.
-      const place = `${op.x}:${op.a}:${op.w}`;
-      if (changed && !(op.op === OP.STORE && checked.has(place))) return false;
-      if (op.op === OP.LOAD_UPDATE) checked.add(place);
-      if (op.op === OP.DIV || op.op === OP.IDIV) changed = true;
-    }
-    if (CHANGES_FLAGS.has(op.op) || (writesCell(op) && op.d <= LAST_GPR) || op.op === OP.LAHF) changed = true;
-    if (writesCell(op) && op.d > LAST_GPR && !isTemporary(op.d)) return false;
-    // A store is the end of what can be taken back.
-    if (op.op === OP.STORE || op.op === OP.HELPER) changed = true;
-  }
-  return true;
-}
-
-const WRITES_NO_CELL = set(
-  ...[OP.BEGIN, OP.END, OP.END_BRANCH, OP.STORE, OP.FLAG_BIT, OP.LAHF, OP.SAHF, OP.CHECK_RELATIVE, OP.CHECK_TARGET],
-  ...[OP.JUMP, OP.JUMP_IF, OP.JUMP_TO, OP.LOOP, OP.DIV, OP.IDIV, OP.HELPER],
-);
-
-const ALL_GPR = Object.values(GPR);
-const NO_CELLS = set(OP.BEGIN, OP.END, OP.END_BRANCH, OP.JUMP, OP.JUMP_IF, OP.CHECK_RELATIVE, OP.FLAG_BIT, OP.LOOP);
-
-/** Cells that a native micro-op names; possibly some that it does not use. */
-export function cellsOf(op: MicroOp): readonly number[] {
-  if (NO_CELLS.has(op.op)) return [];
-  switch (op.op) {
-    case OP.MUL:
-    case OP.IMUL:
-    case OP.SHLD:
-    case OP.SHRD:
-      return [op.a, op.b, op.c, op.d];
-    case OP.HELPER:
-      return op.imm === HELPER_NUMBER.pushAll || op.imm === HELPER_NUMBER.popAll ? ALL_GPR : [op.a];
-    case OP.JUMP_TO:
-    case OP.CHECK_TARGET:
-      return [op.a];
-    default:
-      return [op.a, op.b, op.d];
-  }
-}
-
-export function writesCell(op: MicroOp): boolean {
-  return !WRITES_NO_CELL.has(op.op);
-}
-
-function isTemporary(cell: number): boolean {
-  return cell >= FIRST_TEMPORARY && cell < FIRST_TEMPORARY + 2 * TEMPORARY_COUNT;
 }

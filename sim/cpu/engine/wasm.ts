@@ -91,6 +91,7 @@ export const WASM = {
   i32TruncF64S: 0xaa,
   i64ExtendI32S: 0xac,
   i64ExtendI32U: 0xad,
+  i64TruncF64S: 0xb0,
   f64ConvertI32S: 0xb7,
   f64ConvertI32U: 0xb8,
   i32Extend8S: 0xc0,
