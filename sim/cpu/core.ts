@@ -2,20 +2,17 @@
  * One physical processor: fetch, execute, take events at instruction boundaries. `run` returns a value when the
  * machine's owner must act; it never calls a monitor and never throws for what a guest does.
  *
- * Breakpoints (SDM vol. 3, 17.3) cost nothing while DR7 enables none: data breakpoints keep their pages out of the MMU's
- * fast table, instruction breakpoints end blocks before them.
- *
  * At a boundary, in order of priority (SDM vol. 3, table 6-2): alarms of devices, an event that VM entry injects,
  * traps on the previous instruction, NMI, interrupt-window exit, external interrupts, and only then the next fetch.
  */
 import type { Alarms } from "../clock.ts";
-import type { Account, Domain, Ledger } from "../ledger.ts";
-import { PAGE_SIZE, pageOffset } from "../memory/address.ts";
-import { type PhysicalMemory, RAM_OFFSET, REASON } from "../memory/physical.ts";
+import type { Account, Ledger } from "../ledger.ts";
+import type { PhysicalMemory } from "../memory/physical.ts";
 import { Accounts, type DomainAccounts } from "./accounts.ts";
+import { BreakpointWatch } from "./breakpoint-watch.ts";
 import type { Bus } from "./bus.ts";
-import { type Block, type BlockMode, CodeCache } from "./code-cache.ts";
-import { MAX_INSTRUCTION_BYTES } from "./decode.ts";
+import { type Block, CodeCache } from "./code-cache.ts";
+import { CodeFetch } from "./code-fetch.ts";
 import { EXIT, MODE, TO_THE_CORE, TRANSFER_USER, transferMode } from "./engine/contract.ts";
 import { Engine } from "./engine/engine.ts";
 import { ORIGIN } from "./engine/fast-transfers.ts";
@@ -40,23 +37,15 @@ import {
   modeName,
   NO_ERROR_CODE,
   OUTCOME,
-  RIGHTS,
   raise,
   type SavedState,
   SEG,
   VECTOR,
 } from "./state.ts";
-import {
-  breakpointWatches,
-  dataBreakpointPage,
-  ENABLED_BREAKPOINT,
-  instructionBreakpoints,
-  instructionBreakpointWithin,
-  portBreakpoints,
-  WATCHES,
-} from "./system/breakpoints.ts";
+import { ENABLED_BREAKPOINT, instructionBreakpointWithin, WATCHES } from "./system/breakpoints.ts";
 import { DR6_BT } from "./system/tasks.ts";
 import { virtualInterruptDue } from "./system/virtual8086.ts";
+import { VmcsMemory } from "./vmx/vmcs-memory.ts";
 import { type SavedVmx, Vmx } from "./vmx/vmx.ts";
 
 /** Why `run` returned. */
@@ -109,8 +98,6 @@ export interface SavedCore {
   readonly vmx: SavedVmx | null;
 }
 
-const DOMAINS_OF_CODE = ["guest-user", "guest-kernel", "monitor"] as const satisfies readonly Domain[];
-
 /** DR6.BS: the trap of single step; in the same place in pending debug exceptions. */
 const SINGLE_STEP = 1 << 14;
 /** Pending debug exceptions that are a trap; B0 to B3 alone, of breakpoints that are not enabled, are not (vol. 3, 27.7.3). */
@@ -127,33 +114,28 @@ export class Core {
   readonly env: PhysicalEnvironment;
   readonly accounts: Accounts;
   readonly code: CodeCache;
+  readonly fetch: CodeFetch;
   /** Host-physical page number of the monitor's gate page, -1 without a monitor. */
   gatePage = -1;
   /** Under a monitor that runs its guest de-privileged: what runs at CPL 0 is the monitor, and nothing else. */
   monitorAtRing0 = false;
-  /** For each host-physical page 1 where code belongs to the monitor; null without a monitor. */
-  attribution: Uint8Array | null = null;
   /** Whether `run` is under way: what happens now the processor does, or a device. */
   running = false;
   readonly #bus: Bus;
   readonly #ledger: Ledger;
   readonly #alarms: Alarms;
   readonly #events: EventDelivery;
-  readonly #modes: (BlockMode | undefined)[] = [];
   readonly #idle: Account;
   readonly #user: DomainAccounts;
   readonly #kernel: DomainAccounts;
   readonly #monitor: DomainAccounts;
-  readonly #memory: PhysicalMemory;
   readonly #ramBytes: number;
   #until = Number.POSITIVE_INFINITY;
   /** The alarms' deadline, as long as `env.devicesMoved` is false. */
   #alarm = 0;
   #budget = Number.POSITIVE_INFINITY;
   #stopRequested = false;
-  /** What enabled breakpoints look at, WATCHES; and the pages of data breakpoints as the MMU knows them. */
-  #watches = 0;
-  readonly #watchedPages = [-1, -1, -1, -1];
+  readonly #watch: BreakpointWatch;
   /** Null when there are none, so that a run without them pays one comparison a block. */
   #breakpoints: ReadonlySet<number> | null = null;
   /** Linear addresses at which code was entered lately, a ring; kept for whoever looks at a guest that stopped. */
@@ -194,6 +176,7 @@ export class Core {
         ? null
         : new Vmx({ state: this.state, memory: new VmcsMemory(memory), profile, env: this.env });
     this.env.vmx = this.vmx;
+    this.#watch = new BreakpointWatch(this.state, this.mmu, this.env);
     const policy = parts.engine ?? null;
     this.env.bulk = policy !== null;
     this.code = new CodeCache(memory, profile, parts.maxBlock, policy === null);
@@ -202,6 +185,10 @@ export class Core {
       const linear = (this.state.segmentBase(SEG.cs) + this.state.eip) >>> 0;
       return this.code.accountOfLinear(linear, current === this.#user) ?? current.instructions;
     };
+    this.fetch = new CodeFetch({
+      ...{ state: this.state, memory, bus: parts.bus },
+      ...{ mmu: this.mmu, code: this.code, accounts: this.accounts },
+    });
     memory.onCodeWrite = (address, bytes) => {
       if (this.code.invalidate(address, bytes)) this.env.attention();
     };
@@ -239,7 +226,6 @@ export class Core {
     this.#user = this.accounts.byDomain["guest-user"];
     this.#kernel = this.accounts.byDomain["guest-kernel"];
     this.#monitor = this.accounts.byDomain.monitor;
-    this.#memory = memory;
     this.#ramBytes = memory.ramBytes;
   }
 
@@ -343,7 +329,7 @@ export class Core {
         this.#alarms.fire(clock.now);
         this.env.devicesMove();
       }
-      this.#lookAtBreakpoints();
+      this.#watch.look();
       if (clock.now >= this.#until || this.#budget <= 0) return LIMIT;
       const activity = state.get(CELL.activity);
       if (activity === ACTIVITY.SHUTDOWN) return { kind: "triple-fault", detail: "processor is shut down" };
@@ -377,33 +363,6 @@ export class Core {
     }
     return this.#alarm;
   }
-
-  /** Takes over changed debug registers; breakpoints that the last instruction met become pending. */
-  #lookAtBreakpoints(): void {
-    const state = this.state;
-    const watches = breakpointWatches(state);
-    if ((watches | this.#watches) !== 0) {
-      this.#watches = watches;
-      const pages = this.#watchedPages;
-      let changed = false;
-      for (let n = 0; n < pages.length; n++) {
-        const page = dataBreakpointPage(state, n);
-        if (page !== pages[n]) changed = true;
-        pages[n] = page;
-      }
-      if (changed) this.mmu.watch(pages);
-      this.env.onPort = (watches & WATCHES.PORTS) === 0 ? null : this.#onPort;
-    }
-    const met = state.get(CELL.breakpointsMet);
-    if (met === 0) return;
-    state.set(CELL.breakpointsMet, 0);
-    state.set(CELL.pendingDebug, state.get(CELL.pendingDebug) | met | ENABLED_BREAKPOINT);
-  }
-
-  readonly #onPort = (port: number, bytes: number): void => {
-    const { state } = this;
-    state.set(CELL.breakpointsMet, state.get(CELL.breakpointsMet) | portBreakpoints(state, port, bytes));
-  };
 
   /** Takes the event of highest priority, if there is one. */
   #takeEvent(): Stop | "taken" | null {
@@ -469,8 +428,8 @@ export class Core {
     const linear = (state.segmentBase(SEG.cs) + (eip >>> 0)) >>> 0;
     if (this.#breakpoints !== null && this.#stopsAt(linear)) return BREAKPOINT;
     if (this.#inGuest()) this.#trail[this.visits++ & (TRAIL - 1)] = linear;
-    const watched = (this.#watches & WATCHES.CODE) !== 0;
-    if (watched && this.#breaksAt(linear)) return this.#signalled(null);
+    const watched = (this.#watch.watches & WATCHES.CODE) !== 0;
+    if (watched && this.#watch.breaksAt(linear)) return this.#signalled(null);
     const limit = state.segmentLimit(SEG.cs);
     if (eip >>> 0 > limit) {
       raise(state, VECTOR.GP, 0);
@@ -486,21 +445,21 @@ export class Core {
     const traps = (flags & FLAG.TF) !== 0;
     const resumes = (flags & FLAG.RF) !== 0;
     let single = traps || resumes || blocking !== 0 || this.#budget !== Number.POSITIVE_INFINITY;
-    let block = this.#block(physical, linear, user, single);
+    let block = this.fetch.block(physical, linear, user, single);
     if (block === null) return this.#signalled(null);
     // A string instruction that has overwritten itself between iterations is not what goes on.
     if (i32[CELL.repeating] !== 0 && block.ops[1]?.op !== OP.STRING) i32[CELL.repeating] = 0;
     if (this.#breakpoints !== null && !single && this.#stopsWithin(linear, block.bytes)) {
       single = true;
-      block = this.#block(physical, linear, user, true) as Block;
+      block = this.fetch.block(physical, linear, user, true) as Block;
     }
     if (watched && !single && instructionBreakpointWithin(state, linear, block.bytes)) {
       single = true;
-      block = this.#block(physical, linear, user, true) as Block;
+      block = this.fetch.block(physical, linear, user, true) as Block;
     }
     if (limit !== 0xffffffff && (eip >>> 0) + block.bytes - 1 > limit) {
       // Some instruction of the block runs past the limit: one at a time, so that it is the one to fault.
-      if (!single) block = this.#block(physical, linear, user, true) as Block;
+      if (!single) block = this.fetch.block(physical, linear, user, true) as Block;
       single = true;
       if ((eip >>> 0) + block.bytes - 1 > limit) {
         raise(state, VECTOR.GP, 0);
@@ -545,18 +504,18 @@ export class Core {
     const { i32 } = state;
     const user = i32[CELL.cpl] === 3;
     const flags = i32[CELL.rflags] as number;
-    if ((flags & (FLAG.TF | (user ? FLAG.AC : 0))) !== 0 || this.#watches !== 0) return TO_THE_CORE;
+    if ((flags & (FLAG.TF | (user ? FLAG.AC : 0))) !== 0 || this.#watch.watches !== 0) return TO_THE_CORE;
     if (((i32[CELL.interruptibility] as number) & (BLOCKING.STI | BLOCKING.MOV_SS)) !== 0) return TO_THE_CORE;
     if ((this.#engine as Engine).due) return TO_THE_CORE;
     if ((flags & FLAG.RF) !== 0) i32[CELL.resumeLoaded] = 0;
     if (user !== (accounts.current === this.#user)) this.#enterDomain();
     if (accounts.current === this.#monitor) return TO_THE_CORE;
     this.#shareGuard();
-    return transferMode(this.#modeIndex(user ? MODE.USER : MODE.KERNEL, false), user);
+    return transferMode(this.fetch.modeIndex(user ? MODE.USER : MODE.KERNEL, false), user);
   }
 
   #shareGuard(): void {
-    const stops = this.#watches !== 0 || (this.#engine as Engine).due;
+    const stops = this.#watch.watches !== 0 || (this.#engine as Engine).due;
     const intercepts = this.vmx !== null && this.vmx.nonRoot !== null;
     const monitor = this.monitorAtRing0 || (this.gatePage >= 0 && !intercepts);
     this.env.guard((intercepts ? GUARD.INTERCEPTS : 0) | (stops ? GUARD.STOPS : 0) | (monitor ? GUARD.MONITOR : 0));
@@ -634,8 +593,9 @@ export class Core {
   /** Counts code that is entered with RF set, whose first instruction runs alone, as if it were not. */
   #warm(physical: number, linear: number, user: boolean): void {
     const engine = this.#engine;
-    if (engine === null || this.#breakpoints !== null || this.#watches !== 0 || physical >= this.#ramBytes) return;
-    const mode = this.#mode(physical, user, false);
+    if (engine === null || this.#breakpoints !== null || this.#watch.watches !== 0 || physical >= this.#ramBytes)
+      return;
+    const mode = this.fetch.mode(physical, user, false);
     const block = this.code.lookup(physical, mode) ?? this.code.lift(physical, -1, mode);
     if (block === "second-page" || block.kind !== "code" || block.compiled !== null) return;
     if (mode.bits === 32) engine.ran(block, linear, user);
@@ -664,7 +624,7 @@ export class Core {
   /** Runs the compiled region that begins here, if there is one and nothing asks for the interpreter; whether it did. */
   #compiledCode(block: Block, linear: number, user: boolean): boolean {
     const engine = this.#engine;
-    if (engine === null || this.#breakpoints !== null || this.#watches !== 0) return false;
+    if (engine === null || this.#breakpoints !== null || this.#watch.watches !== 0) return false;
     if (this.#ledger.onCharge !== null) return false;
     if (block.kind !== "code") return false;
     if (this.#interpretNext) {
@@ -689,20 +649,6 @@ export class Core {
     return true;
   }
 
-  /**
-   * Whether an instruction breakpoint faults before anything of the instruction at `linear` is done (SDM vol. 3,
-   * 17.3.1.1); not with RF, not right after MOV SS or POP SS, and not within a string instruction.
-   */
-  #breaksAt(linear: number): boolean {
-    const state = this.state;
-    const met = instructionBreakpoints(state, linear);
-    if (met === 0 || (state.flags & FLAG.RF) !== 0 || state.get(CELL.repeating) !== 0) return false;
-    if ((state.get(CELL.interruptibility) & BLOCKING.MOV_SS) !== 0) return false;
-    raise(state, VECTOR.DB);
-    state.signal.address = met;
-    return true;
-  }
-
   /** After an instruction that ran alone: the shadow and RF end, the trap of TF is pending. */
   #afterSingle(block: Block, traps: boolean, resumes: boolean, blocking: number): void {
     const state = this.state;
@@ -715,89 +661,6 @@ export class Core {
     const ended = !loaded && state.get(CELL.repeating) === 0;
     if (resumes && ended) state.flags &= ~FLAG.RF;
     if (traps) state.set(CELL.pendingDebug, state.get(CELL.pendingDebug) | SINGLE_STEP);
-  }
-
-  /** The block at a physical address, lifted if need be; null with a fault signalled. */
-  #block(physical: number, linear: number, user: boolean, single: boolean): Block | null {
-    const mode = this.#mode(physical, user, single);
-    this.accounts.current = this.accounts.byDomain[DOMAINS_OF_CODE[mode.index & 3] as Domain];
-    if (physical >= this.#ramBytes) return this.#fromBus(physical, linear, user, mode);
-    let block = this.code.lookup(physical, mode);
-    let secondPage = -1;
-    if (block === undefined) {
-      if (!this.#memory.stores(physical)) return this.#fromBus(physical, linear, user, mode);
-      const lifted = this.code.lift(physical, -1, mode);
-      if (lifted !== "second-page") return lifted;
-    } else if (block.secondPage < 0) {
-      return block;
-    }
-    // Bytes beyond the segment are not fetched: #GP comes before what their page would raise.
-    const limit = this.state.segmentLimit(SEG.cs);
-    if (limit !== 0xffffffff && this.state.eip + 0x1000 - (linear & 0xfff) > limit) {
-      raise(this.state, VECTOR.GP, 0);
-      return null;
-    }
-    secondPage = this.mmu.fetch((linear - (linear & 0xfff) + 0x1000) >>> 0, user);
-    if (secondPage < 0) return null;
-    if (block === undefined || block.secondPage !== secondPage) {
-      if (!this.#memory.stores(secondPage)) return this.#fromBus(physical, linear, user, mode);
-      block = this.code.lift(physical, secondPage, mode) as Block;
-    }
-    return block;
-  }
-
-  /**
-   * One instruction of which at least a part is neither in RAM nor in ROM: bytes as the bus gives them, aligned double
-   * words at a time, fetched again each time it runs; nothing but all ones where no device answers. Null with a fault
-   * signalled.
-   */
-  #fromBus(physical: number, linear: number, user: boolean, mode: BlockMode): Block | null {
-    const first = Math.min(MAX_INSTRUCTION_BYTES, PAGE_SIZE - pageOffset(physical));
-    const code = new Uint8Array(MAX_INSTRUCTION_BYTES);
-    this.#codeBytes(physical, code.subarray(0, first));
-    const block = this.code.uncached(code.subarray(0, first), mode);
-    if (block !== "truncated") return block;
-    const secondPage = this.mmu.fetch((linear - (linear & 0xfff) + 0x1000) >>> 0, user);
-    if (secondPage < 0) return null;
-    this.#codeBytes(secondPage, code.subarray(first));
-    return this.code.uncached(code, mode) as Block;
-  }
-
-  /** Fills `into` with the bytes from a physical address, all of one page. */
-  #codeBytes(physical: number, into: Uint8Array): void {
-    if (this.#memory.stores(physical)) {
-      into.set(this.#memory.copyOut(physical, into.length));
-      return;
-    }
-    let word = 0;
-    for (let i = 0; i < into.length; i++) {
-      const at = physical + i;
-      if (i === 0 || at % 4 === 0) word = this.#bus.readMemory(at - (at % 4), 4);
-      into[i] = word >>> (8 * (at % 4));
-    }
-  }
-
-  #mode(physical: number, user: boolean, single: boolean): BlockMode {
-    const domain = user
-      ? MODE.USER
-      : this.attribution !== null && this.attribution[physical >>> 12] === 1
-        ? MODE.MONITOR
-        : MODE.KERNEL;
-    const index = this.#modeIndex(domain, single);
-    let mode = this.#modes[index];
-    if (mode === undefined) {
-      const account = this.accounts.byDomain[DOMAINS_OF_CODE[domain] as Domain].instructions;
-      const bits = (index & MODE.BIG) !== 0 ? 32 : 16;
-      mode = { bits, stackBits: (index & MODE.BIG_STACK) !== 0 ? 32 : 16, account, user, single, index };
-      this.#modes[index] = mode;
-    }
-    return mode;
-  }
-
-  #modeIndex(domain: number, single: boolean): number {
-    const big = (this.state.segmentRights(SEG.cs) & RIGHTS.DB) !== 0;
-    const bigStack = (this.state.segmentRights(SEG.ss) & RIGHTS.DB) !== 0;
-    return domain | (big ? MODE.BIG : 0) | (bigStack ? MODE.BIG_STACK : 0) | (single ? 16 : 0);
   }
 
   /** Bytes that are not an instruction of this processor, or not one that is modelled. */
@@ -853,36 +716,4 @@ export class Core {
 
 function digits(value: number, count: number): string {
   return value.toString(16).padStart(count, "0");
-}
-
-/** Memory as the VMX hardware sees it; its references are counted apart. */
-class VmcsMemory {
-  readonly #memory: PhysicalMemory;
-
-  constructor(memory: PhysicalMemory) {
-    this.#memory = memory;
-  }
-
-  get references(): number {
-    return this.#memory.references[REASON.vmcs] as number;
-  }
-
-  set references(count: number) {
-    this.#memory.references[REASON.vmcs] = count;
-  }
-
-  view(address: number, words: number): Int32Array | null {
-    if (!this.#memory.contains(address, 4 * words)) return null;
-    return new Int32Array(this.#memory.buffer, RAM_OFFSET + address, words);
-  }
-
-  read32(address: number): number {
-    this.#memory.countReference(REASON.vmcs);
-    return this.#memory.contains(address, 4) ? this.#memory.read32(address) >>> 0 : 0xffffffff;
-  }
-
-  write32(address: number, value: number): void {
-    this.#memory.countReference(REASON.vmcs);
-    if (this.#memory.contains(address, 4)) this.#memory.write32(address, value);
-  }
 }

@@ -19,21 +19,21 @@
  */
 import { NOW_CELL } from "../../clock.ts";
 import { RETIRED_OFFSET } from "../../ledger.ts";
-import { PAGE_SIZE } from "../../memory/address.ts";
 import { HELPER_NUMBER } from "../helpers.ts";
 import { BRANCH, type MicroOp, OP } from "../micro-ops.ts";
-import { baseCell, CELL, FLAG, SEG } from "../state.ts";
+import { CELL, FLAG } from "../state.ts";
 import { type Anchors, anchorsOf } from "./anchors.ts";
 import { lastTarget, loopCondition, popReturn, pushReturn } from "./branch-code.ts";
 import { type CompileContext, RegionCode } from "./code.ts";
 import { EXIT, FUNCTION, INTERPRETED } from "./contract.ts";
+import { flagsDeadAfter } from "./dead-flags.ts";
 import { flagKinds } from "./flag-kinds.ts";
 import { EFLAGS_KIND, UNKNOWN } from "./flags-code.ts";
 import { emitOp, forwardOnly } from "./instruction-code.ts";
-import { WORD_SHIFT } from "./layout.ts";
 import { expectAnchor } from "./memory-code.ts";
-import { CAN_LEAVE } from "./native.ts";
-import { firstPages, lastPages, type Region, type RegionInstruction, type RegionNode } from "./region.ts";
+import { checkPages, fetchSlot } from "./page-code.ts";
+import { ENTRY, nodeOf, RETURNS, successorsOf } from "./places.ts";
+import type { Region, RegionInstruction, RegionNode } from "./region.ts";
 import { leaveFor } from "./runtime.ts";
 import {
   checkCodeSegment,
@@ -50,39 +50,6 @@ import { type FunctionBody, WASM } from "./wasm.ts";
 
 export function compileRegion(region: Region, context: CompileContext): FunctionBody {
   return new RegionCompiler(region, context).compile();
-}
-
-/**
- * A place that is in no region: all RETs go there, and from there to where they return. Without it a function that is called
- * from several places, above all by itself, has a control flow that cannot be structured.
- */
-const RETURNS = Number.MIN_SAFE_INTEGER;
-/**
- * The first node once more, before the loop that it begins: that has its own flags then, and not those of EFLAGS from one
- * way.
- */
-const ENTRY = RETURNS + 1;
-
-/** The node at a place; null for RETURNS. */
-function nodeOf({ nodes }: Region, place: number): RegionNode | null {
-  return nodes.get(place === ENTRY ? 0 : place) ?? null;
-}
-
-/** Successors of a place inside the region. */
-function successorsOf(region: Region, place: number): readonly number[] {
-  if (place === RETURNS) return region.continuations;
-  const { end } = nodeOf(region, place) as RegionNode;
-  const inside = (deltas: readonly number[]): number[] => deltas.filter((each) => region.nodes.has(each));
-  switch (end.kind) {
-    case "goto":
-      return inside([end.target]);
-    case "branch":
-      return end.taken === end.next ? inside([end.next]) : inside([end.next, end.taken]);
-    case "indirect":
-      return end.op.x === BRANCH.RETURN && region.continuations.length > 0 ? [RETURNS] : [];
-    default:
-      return [];
-  }
 }
 
 class RegionCompiler {
@@ -261,7 +228,7 @@ class RegionCompiler {
       else this.#c.exitAt(to, EXIT.LEFT);
       return;
     }
-    if (to !== RETURNS) this.#checkPage(from, to);
+    if (to !== RETURNS) checkPages(this.#c, this.#nodesAt(from), this.#nodeAt(to), to);
     if (this.#structure.isLoop(to) && ![UNKNOWN, this.#c.kind].includes(this.#foreseen.get(to) as number)) {
       throw new Error(`engine: flags of kind ${this.#c.kind} where a loop begins, not ${this.#foreseen.get(to)}`);
     }
@@ -278,24 +245,6 @@ class RegionCompiler {
     const wanted = kind === "back" ? "loop" : "block";
     const place = this.#c.open.findLastIndex((each) => each.kind === wanted && each.node === to);
     this.#c.f.br(this.#c.open.length - 1 - place);
-  }
-
-  /** On the way to other pages their translations must be those that the region was built with. */
-  #checkPage(from: number, to: number): void {
-    const { offset, pages } = this.#c.region;
-    const known = this.#nodesAt(from).map((node) => lastPages(node, offset));
-    for (const index of firstPages(this.#nodeAt(to), offset)) {
-      if (known.every((each) => each.includes(index))) continue;
-      const f = this.#c.f;
-      this.#fetchSlot(index === (offset + to) >> 12 ? to : index * PAGE_SIZE - offset);
-      f.op(WASM.i32Ne);
-      f.get(this.#c.host);
-      f.memory(WASM.i32Load, this.#c.layout.fetchBases + this.#fetchPart(), 2);
-      f.i32(pages.get(index) as number);
-      f.op(WASM.i32Ne);
-      f.op(WASM.i32Or);
-      this.#c.rarely(() => this.#c.exitAt(to, EXIT.LEFT));
-    }
   }
 
   /** The node at a place; before a return any that returns. */
@@ -404,37 +353,11 @@ class RegionCompiler {
       if (op !== OP.HELPER) continue;
       if (imm === HELPER_NUMBER.loadSegment) segmentLoaded(this.#c, x, leave);
       else if (imm === HELPER_NUMBER.invlpg) {
-        this.#fetchSlot(delta);
+        fetchSlot(this.#c, delta);
         this.#c.f.op(WASM.i32Ne);
         this.#c.rarely(leave);
       }
     }
-  }
-
-  /** Page number of a place, and that in its slot of the fast table of fetches; the slot's offset is in `host`. */
-  #fetchSlot(delta: number): void {
-    const f = this.#c.f;
-    const { fetchTags, fetchBits } = this.#c.layout;
-    f.get(this.#c.entry);
-    f.i32(delta);
-    f.op(WASM.i32Add);
-    this.#c.loadCell(baseCell(SEG.cs));
-    f.op(WASM.i32Add);
-    f.i32(12);
-    f.op(WASM.i32ShrU);
-    f.tee(this.#c.scratch);
-    f.get(this.#c.scratch);
-    f.i32((1 << fetchBits) - 1);
-    f.op(WASM.i32And);
-    f.i32(WORD_SHIFT);
-    f.op(WASM.i32Shl);
-    f.tee(this.#c.host);
-    f.memory(WASM.i32Load, fetchTags + this.#fetchPart(), 2);
-  }
-
-  /** Byte offset of the part of the fast table of fetches for the region's privilege. */
-  #fetchPart(): number {
-    return this.#c.context.user ? 4 << this.#c.layout.fetchBits : 0;
   }
 
   #end(place: number, node: RegionNode): void {
@@ -507,27 +430,4 @@ class RegionCompiler {
     }
     this.#c.exit(EXIT.LEFT);
   }
-}
-
-const set = (...ops: number[]): ReadonlySet<number> => new Set(ops);
-/** Micro-ops that replace all status flags, whatever they were (shifts: by a constant that is not 0). */
-const REPLACES_FLAGS = set(OP.ADD, OP.SUB, OP.AND, OP.OR, OP.XOR, OP.NEG, OP.MUL, OP.IMUL);
-const SHIFTS = set(OP.SHL, OP.SHR, OP.SAR);
-/** Micro-ops that neither read nor change flags, and cannot leave. */
-const INDIFFERENT = set(
-  ...[OP.BEGIN, OP.END, OP.CONST, OP.MOV, OP.GET8H, OP.PUT8, OP.PUT8H, OP.PUT16, OP.ZERO_EXTEND, OP.SIGN_EXTEND],
-  ...[OP.ADDRESS, OP.NOT, OP.BSWAP, OP.NEXT_IP, OP.SIGN],
-);
-
-/** Whether the flags that instruction `n` of a node makes are replaced before anything asks for them or may leave. */
-function flagsDeadAfter(node: RegionNode, n: number): boolean {
-  for (const { lifted } of node.instructions.slice(n + 1)) {
-    for (const op of lifted.ops) {
-      if (INDIFFERENT.has(op.op)) continue;
-      if (CAN_LEAVE.has(op.op)) return false;
-      const constant = op.b === CELL.zero ? op.imm & 31 : 0;
-      return REPLACES_FLAGS.has(op.op) || (SHIFTS.has(op.op) && constant !== 0);
-    }
-  }
-  return false;
 }

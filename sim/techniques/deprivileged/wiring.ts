@@ -145,7 +145,7 @@ export function wire(given: DeprivilegedOptions): DeprivilegedParts {
   });
   const timer = new PhysicalTimer(port, guestMemory, ledger.clock, given.busClock);
   core.gatePage = region.gatePage;
-  core.attribution = region.attribution();
+  core.fetch.attribution = region.attribution();
   core.monitorAtRing0 = true;
   core.env.monitorPresent = true;
   return {

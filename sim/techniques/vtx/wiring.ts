@@ -215,7 +215,7 @@ export function wire(given: VtxParts): MonitorParts {
     },
   };
   core.gatePage = world.gatePage;
-  core.attribution = world.attribution();
+  core.fetch.attribution = world.attribution();
   core.env.monitorPresent = true;
   return {
     core,
