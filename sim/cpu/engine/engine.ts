@@ -277,7 +277,7 @@ export class Engine {
     if (code.lookup(block.physical, mode) !== block) return null;
     return buildRegion(block.physical, policy.region, {
       instruction: (physical) => code.instruction(physical, mode),
-      intercepts: env.intercepts !== null,
+      intercepts: env.vmx?.inOperation === true,
       forwardForm: (lifted) => forwardForm(lifted, this.#layout.ticks),
       crossing: (physical, secondPage) => code.crossing(physical, secondPage, mode),
       account: (physical) => code.accountOf(physical, mode),

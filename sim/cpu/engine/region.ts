@@ -95,7 +95,7 @@ export interface CodeSource {
   instruction(physical: number): Lifted | null;
   /** The instruction that begins at a physical address and ends on another page; null when none does. */
   crossing(physical: number, secondPage: number): Lifted | null;
-  /** Whether a monitor may intercept what is executed. */
+  /** Whether a monitor may intercept what is executed: the processor is in VMX operation. */
   readonly intercepts: boolean;
   /** A string instruction as other micro-ops, which do what it does while DF is clear; null: it has no such form. */
   forwardForm(lifted: Lifted): Lifted | null;
