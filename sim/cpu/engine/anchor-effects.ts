@@ -2,7 +2,7 @@
 import { HELPER_NUMBER } from "../helpers.ts";
 import { type MicroOp, OP } from "../micro-ops.ts";
 import { CELL, FIRST_TEMPORARY, GPR } from "../state.ts";
-import { cellsWritten } from "./native.ts";
+import { cellsWritten, updateKey } from "./native.ts";
 
 /** General registers; slots from here up are temporaries. */
 export const REGISTERS = 8;
@@ -58,11 +58,6 @@ const KEEPS_TRANSLATIONS: ReadonlySet<number> = new Set([
   HELPER_NUMBER.rdtsc,
   HELPER_NUMBER.pause,
 ]);
-
-/** Names the memory operand of a LOAD_UPDATE within its instruction: the store to it is no access of its own. */
-export function updateKey({ x, a, w }: MicroOp): string {
-  return `${x}:${a}:${w}`;
-}
 
 /** The effects of a native instruction. `through`: the class of a segment; null: every access through it is given up. */
 export function effectsOf(ops: readonly MicroOp[], through: (segment: number) => number | null): readonly Effect[] {

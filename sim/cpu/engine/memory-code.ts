@@ -5,13 +5,12 @@ import { ACCESS } from "../environment.ts";
 import { type MicroOp, OP } from "../micro-ops.ts";
 import { GPR, SEG } from "../state.ts";
 import { copyOf } from "./across-code.ts";
-import { updateKey } from "./anchor-effects.ts";
 import { type AccessPlan, ANCHOR_BIAS, type Span } from "./anchor-state.ts";
 import type { Expected } from "./anchors.ts";
 import { LINEAR_TEMPORARY, PLACE_TEMPORARY, type RegionCode } from "./code.ts";
 import { AT_BOUNDARY, CROSSINGS_SHIFT, EXIT, FUNCTION, LATER_ACCESS, TRANSLATE } from "./contract.ts";
 import { WORD_SHIFT } from "./layout.ts";
-import { CAN_LEAVE } from "./native.ts";
+import { CAN_LEAVE, updateKey } from "./native.ts";
 import { linearAddress, type SegmentUse } from "./segments-code.ts";
 import { WASM } from "./wasm.ts";
 

@@ -41,6 +41,11 @@ function isNativeHelper({ imm, w, x, d }: MicroOp): boolean {
   return (imm === pushAll || imm === popAll) && w === 32 && x === 32;
 }
 
+/** Names the memory operand of a LOAD_UPDATE within its instruction: the store to it is no access of its own. */
+export function updateKey({ x, a, w }: MicroOp): string {
+  return `${x}:${a}:${w}`;
+}
+
 /** Whether a monitor may intercept an instruction that is native without one. */
 export function isIntercepted({ ops }: Lifted): boolean {
   return ops.some(({ op, imm }) => op === OP.HELPER && (imm === rdtsc || imm === pause));
@@ -61,9 +66,8 @@ export function isNative(lifted: Lifted): boolean {
     if (op.op === OP.LOOP && (op.c !== 32 || op.w !== 32 || op.x < 2)) return false;
     if (CAN_LEAVE.has(op.op)) {
       // A store that LOAD_UPDATE has checked cannot leave.
-      const place = `${op.x}:${op.a}:${op.w}`;
-      if (changed && !(op.op === OP.STORE && checked.has(place))) return false;
-      if (op.op === OP.LOAD_UPDATE) checked.add(place);
+      if (changed && !(op.op === OP.STORE && checked.has(updateKey(op)))) return false;
+      if (op.op === OP.LOAD_UPDATE) checked.add(updateKey(op));
       if (op.op === OP.DIV || op.op === OP.IDIV) changed = true;
     }
     if (CHANGES_FLAGS.has(op.op) || (writesCell(op) && op.d <= LAST_GPR) || op.op === OP.LAHF) changed = true;
