@@ -5,6 +5,7 @@ import { alike } from "../../experiments/verify/compare.ts";
 import { EAGER_POLICY, type EnginePolicy } from "../../sim/cpu/engine/policy.ts";
 import { CELL, type CpuState, CR0, GPR } from "../../sim/cpu/state.ts";
 import type { Machine } from "../../sim/machine.ts";
+import { word } from "./random-program.ts";
 import { boot } from "./rig.ts";
 
 const DIRECTORY = 0x180000;
@@ -12,7 +13,6 @@ const TABLE = 0x181000;
 const PRESENT = 3;
 const DATA = 0x190000;
 const TARGET = 0x198000;
-const word = (value: number): readonly number[] => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff);
 
 /** mov esi, DATA; mov edi, TARGET; on: `body`; inc ecx; add edx, eax; cmp esi, DATA + 0x3000; jb on; jmp to the beginning */
 function programOf(body: readonly number[]): number[] {

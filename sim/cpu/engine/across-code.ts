@@ -4,13 +4,13 @@
  * and pay again: whoever compiles knows whether that can be (`what`, contract.ts); here the deadline is looked at.
  */
 import { DEADLINE_CELL, NOW_CELL } from "../../clock.ts";
-import { CODE_GRANULE_SHIFT, RAM_OFFSET } from "../../memory/physical.ts";
+import { CODE_GRANULE_SHIFT } from "../../memory/physical.ts";
 import { SMALL_SHIFT } from "../../memory/tlb.ts";
 import { ACCESS } from "../environment.ts";
 import { accountCell, charge } from "./account-code.ts";
 import { CROSSINGS_SHIFT } from "./contract.ts";
 import { FunctionWriter, type Value, type Variable } from "./expressions.ts";
-import { CORE_CELL, type EngineLayout } from "./layout.ts";
+import { CORE_CELL, type EngineLayout, marksByHost } from "./layout.ts";
 import type { FunctionBody } from "./wasm.ts";
 
 const PAGE_MASK = 0xfff;
@@ -44,8 +44,7 @@ export function copyFromTwoPages(
     const price = w.variable(w.multiply(crossings, ticks.pageCross));
     const after = w.addF64(w.loadF64(0, time + NOW_CELL * 8), w.toFloat(w.add(spent, price), true));
     const inTime = w.not(w.atLeastF64(after, w.loadF64(0, time + DEADLINE_CELL * 8)));
-    const marks = (host: Value): Value =>
-      w.load8(w.shr(host, CODE_GRANULE_SHIFT), layout.granules - (RAM_OFFSET >> CODE_GRANULE_SHIFT));
+    const marks = (host: Value): Value => w.load8(w.shr(host, CODE_GRANULE_SHIFT), marksByHost(layout));
     const meetsCode = w.and(w.unequal(w.and(what, ACCESS.WRITE), 0), w.unequal(w.or(marks(first), marks(second)), 0));
     w.when(w.and(inTime, w.not(meetsCode)), () => {
       charge(w, layout, w.variable(accountCell(w, layout, "instructions")), w.toFloat(price));

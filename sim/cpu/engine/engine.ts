@@ -351,7 +351,7 @@ export class Engine {
     const { mmu, memory, state, ledger } = this.#parts;
     const bytes = (what >>> 8) & 0xff;
     this.slowTranslations++;
-    // What crosses a page is the interpreter's.
+    // Of what crosses a page `translate` has made what it can; the rest is the interpreter's.
     if ((linear & 0xfff) + bytes > 0x1000) return TRANSLATE.REFUSED;
     // A walk may put the translation of an earlier access out of the TLB, and then the instruction cannot begin again.
     if ((what & LATER_ACCESS) !== 0 && !mmu.finds(linear >>> 0, what & 0xff)) return TRANSLATE.REFUSED;

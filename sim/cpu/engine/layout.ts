@@ -1,4 +1,5 @@
 /** Where compiled code finds what it shares with the rest of the machine: byte offsets in the shared memory, and costs. */
+import { CODE_GRANULE_SHIFT, RAM_OFFSET } from "../../memory/physical.ts";
 import type { MmuLayout } from "../mmu.ts";
 import type { CostTicks } from "../profiles/profile.ts";
 
@@ -46,6 +47,11 @@ export const CORE_CELLS = 7;
 
 /** What stands against it: VMX non-root operation; breakpoints, or a compilation that is due; a monitor at CPL 0. */
 export const GUARD = { INTERCEPTS: 1, STOPS: 2, MONITOR: 4 } as const;
+
+/** Where the mark of the granule at a host byte offset stands, less that offset in granules. */
+export function marksByHost({ granules }: EngineLayout): number {
+  return granules - (RAM_OFFSET >> CODE_GRANULE_SHIFT);
+}
 
 /** log2 of the size of an i32 cell. */
 export const WORD_SHIFT = 2;

@@ -1,6 +1,6 @@
 /** Loads and stores: by an anchor or through the fast table, else by a walk. */
 import { PAGE_SIZE } from "../../memory/address.ts";
-import { CODE_GRANULE_SHIFT, RAM_OFFSET } from "../../memory/physical.ts";
+import { CODE_GRANULE_SHIFT } from "../../memory/physical.ts";
 import { ACCESS } from "../environment.ts";
 import { type MicroOp, OP } from "../micro-ops.ts";
 import { GPR, SEG } from "../state.ts";
@@ -9,7 +9,7 @@ import { type AccessPlan, ANCHOR_BIAS, type Span } from "./anchor-state.ts";
 import type { Expected } from "./anchors.ts";
 import { LINEAR_TEMPORARY, PLACE_TEMPORARY, type RegionCode } from "./code.ts";
 import { AT_BOUNDARY, CROSSINGS_SHIFT, EXIT, FUNCTION, LATER_ACCESS, TRANSLATE } from "./contract.ts";
-import { WORD_SHIFT } from "./layout.ts";
+import { marksByHost, WORD_SHIFT } from "./layout.ts";
 import { CAN_LEAVE, updateKey } from "./native.ts";
 import { linearAddress, type SegmentUse } from "./segments-code.ts";
 import { WASM } from "./wasm.ts";
@@ -242,7 +242,7 @@ function checkGranuleAt(c: RegionCode, { local, beyond }: HostPlace): void {
   }
   f.i32(CODE_GRANULE_SHIFT);
   f.op(WASM.i32ShrU);
-  f.memory(WASM.i32Load8U, c.layout.granules - (RAM_OFFSET >> CODE_GRANULE_SHIFT), 0);
+  f.memory(WASM.i32Load8U, marksByHost(c.layout), 0);
   c.rarely(() => c.giveUp());
 }
 
